@@ -1,0 +1,86 @@
+// Package cpu says which instruction sets the kernels may use.
+//
+// The bools are what the machine has, cut down to the path that the environment variable EDGEJEPA_ISA names, so that a
+// kernel dispatches on a plain if and a test forces a path without touching code. They are set while the package is
+// initialised and never change. The build tag purego leaves only generic.
+package cpu
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// EnvISA names the environment variable that forces a path: one of the names that Paths returns.
+const EnvISA = "EDGEJEPA_ISA"
+
+// What the kernels may use.
+var (
+	HasAVX2FMA bool // amd64: AVX2, FMA and F16C
+	HasAVX512  bool // amd64: AVX2FMA and AVX-512 F, BW, DQ, VL
+	HasNEON    bool // arm64: Advanced SIMD
+	HasDotProd bool // arm64: SDOT and UDOT
+	HasI8MM    bool // arm64: SMMLA and UMMLA
+)
+
+// path is one rung of an architecture's ladder; a higher rung implies those below it.
+type path struct {
+	name string
+	on   *bool // nil for generic
+	have bool
+}
+
+var (
+	forced    string
+	forcedErr error
+	isa       = "generic"
+)
+
+func init() {
+	forced = os.Getenv(EnvISA)
+	isa, forcedErr = choose(ladder(), forced)
+}
+
+// choose switches on every rung that the machine has, up to the rung that force names, and returns the highest.
+// When force cannot be had the result is generic and an error.
+func choose(rungs []path, force string) (string, error) {
+	best := "generic"
+	if force == best {
+		return best, nil
+	}
+	last := len(rungs) - 1
+	if force != "" {
+		last = slices.IndexFunc(rungs, func(p path) bool { return p.name == force })
+		if last < 0 || !rungs[last].have {
+			return best, fmt.Errorf("%s=%s: this machine or build offers only %s", EnvISA, force,
+				strings.Join(names(rungs), ", "))
+		}
+	}
+	for _, p := range rungs[:last+1] {
+		if p.have {
+			*p.on, best = true, p.name
+		}
+	}
+	return best, nil
+}
+
+func names(rungs []path) []string {
+	out := []string{"generic"}
+	for _, p := range rungs {
+		if p.have {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// ISA is the highest path that the kernels may use: generic, avx2, avx512, neon, dotprod or i8mm.
+func ISA() string { return isa }
+
+// Forced returns the path asked for through EDGEJEPA_ISA, "" if none, and an error when this machine or this build
+// lacks it. The kernels then run on generic; a program should report the error and stop.
+func Forced() (isa string, err error) { return forced, forcedErr }
+
+// Paths lists the paths that this machine and this build offer, generic first, whatever is forced.
+func Paths() []string { return names(ladder()) }

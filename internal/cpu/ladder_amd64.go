@@ -1,0 +1,14 @@
+//go:build !purego
+
+package cpu
+
+import "golang.org/x/sys/cpu"
+
+func ladder() []path {
+	x := &cpu.X86
+	avx2 := x.HasAVX2 && x.HasFMA && x.HasF16C
+	return []path{
+		{"avx2", &HasAVX2FMA, avx2},
+		{"avx512", &HasAVX512, avx2 && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL},
+	}
+}

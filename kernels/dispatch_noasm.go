@@ -1,0 +1,11 @@
+//go:build purego || !(amd64 || arm64)
+
+package kernels
+
+const (
+	useAVX2    = false
+	useNEON    = false
+	useDotProd = false
+)
+
+func tileF32(t *tile) { tileF32Generic(t) }

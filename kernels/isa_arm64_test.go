@@ -1,0 +1,13 @@
+//go:build !purego
+
+package kernels
+
+func isaSwitches() (s []isaSwitch) {
+	if useNEON {
+		s = append(s, isaSwitch{"neon", &useNEON})
+	}
+	if useDotProd {
+		s = append(s, isaSwitch{"dotprod", &useDotProd})
+	}
+	return s
+}

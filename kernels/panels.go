@@ -1,0 +1,92 @@
+package kernels
+
+// NR is the width of a panel: two AVX2 registers, four NEON registers.
+const NR = 16
+
+// MR is the number of rows that a tile of the product holds in registers.
+const MR = 6
+
+// Panels is the right-hand operand B [K, N] of a product, packed for the tile kernels: ceil(N/NR) panels, panel p
+// holding columns p*NR..p*NR+NR-1 as [K][NR], with zeros beyond N. One layout serves every instruction set.
+type Panels struct {
+	K, N int
+	Data []float32 // PanelLen(K, N) values
+}
+
+// PanelLen returns how many float32 the packed form of a [k, n] operand takes.
+func PanelLen(k, n int) int { return (n + NR - 1) / NR * NR * k }
+
+// reserve sets the shape, and allocates only if Data has too little capacity.
+func (b *Panels) reserve(k, n int) {
+	b.K, b.N = k, n
+	if need := PanelLen(k, n); cap(b.Data) < need {
+		b.Data = make([]float32, need)
+	} else {
+		b.Data = b.Data[:need]
+	}
+}
+
+// Pack takes B as it stands: x is [k, n] with rows ldx apart.
+func (b *Panels) Pack(x []float32, ldx, k, n int) {
+	b.reserve(k, n)
+	for p := 0; p*NR < n; p++ {
+		b.PackRows(x, ldx, p, 0, k)
+	}
+}
+
+// PackRows packs rows [k0, k1) of panel p from x [K, N], rows ldx apart; the shape must have been set.
+func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) {
+	dst := b.Data[p*NR*b.K+k0*NR : p*NR*b.K+k1*NR]
+	j, w := p*NR, min(NR, b.N-p*NR)
+	if w == NR {
+		for k := k0; k < k1; k++ {
+			*(*[NR]float32)(dst) = *(*[NR]float32)(x[k*ldx+j:])
+			dst = dst[NR:]
+		}
+		return
+	}
+	for k := k0; k < k1; k++ {
+		clear(dst[copy(dst[:NR], x[k*ldx+j:k*ldx+j+w]):NR])
+		dst = dst[NR:]
+	}
+}
+
+// PackT takes B = wᵀ: w is [n, k] with rows ldw apart, as the weight of a linear layer is stored.
+func (b *Panels) PackT(w []float32, ldw, k, n int) {
+	b.reserve(k, n)
+	for p := 0; p*NR < n; p++ {
+		b.PackPanelT(w, ldw, p)
+	}
+}
+
+// PackPanelT packs panel p of B = wᵀ; the shape must have been set.
+func (b *Panels) PackPanelT(w []float32, ldw, p int) {
+	dst := b.Data[p*NR*b.K : (p+1)*NR*b.K]
+	j, width := p*NR, min(NR, b.N-p*NR)
+	if width < NR {
+		clear(dst)
+	}
+	r := 0
+	for ; r+4 <= width; r += 4 { // four rows at a time: a cache line of dst is visited four times, not sixteen
+		w0 := w[(j+r)*ldw:][:b.K]
+		w1 := w[(j+r+1)*ldw:][:b.K]
+		w2 := w[(j+r+2)*ldw:][:b.K]
+		w3 := w[(j+r+3)*ldw:][:b.K]
+		d := dst[r:]
+		for k := range w0 {
+			q := d[:4]
+			q[0], q[1], q[2], q[3] = w0[k], w1[k], w2[k], w3[k]
+			if len(d) > NR {
+				d = d[NR:]
+			}
+		}
+	}
+	for ; r < width; r++ {
+		for k, v := range w[(j+r)*ldw:][:b.K] {
+			dst[k*NR+r] = v
+		}
+	}
+}
+
+// SetShape prepares b for packing panel by panel.
+func (b *Panels) SetShape(k, n int) { b.reserve(k, n) }
