@@ -35,19 +35,19 @@ func (b *Panels) Pack(x []float32, ldx, k, n int) {
 }
 
 // PackRows packs rows [k0, k1) of panel p from x [K, N], rows ldx apart; the shape must have been set.
-func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) {
-	dst := b.Data[p*NR*b.K+k0*NR : p*NR*b.K+k1*NR]
+func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) { b.PackRowsAt(x[k0*ldx:], ldx, p, k0, k1-k0) }
+
+// PackRowsAt packs rows [k0, k0+rows) of panel p from x [rows, N], which holds these rows only.
+func (b *Panels) PackRowsAt(x []float32, ldx, p, k0, rows int) {
+	dst := b.Data[p*NR*b.K+k0*NR:][:rows*NR]
 	j, w := p*NR, min(NR, b.N-p*NR)
-	if w == NR {
-		for k := k0; k < k1; k++ {
-			*(*[NR]float32)(dst) = *(*[NR]float32)(x[k*ldx+j:])
-			dst = dst[NR:]
+	for i := range rows {
+		d := (*[NR]float32)(dst[i*NR:])
+		if w == NR {
+			*d = *(*[NR]float32)(x[i*ldx+j:])
+		} else {
+			clear(d[copy(d[:], x[i*ldx+j:i*ldx+j+w]):])
 		}
-		return
-	}
-	for k := k0; k < k1; k++ {
-		clear(dst[copy(dst[:NR], x[k*ldx+j:k*ldx+j+w]):NR])
-		dst = dst[NR:]
 	}
 }
 

@@ -1,0 +1,192 @@
+package vit
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/rng"
+)
+
+func fill(x []float32, scale float64, key uint64) {
+	s := rng.New(11, rng.PurposeProbe, key, 0)
+	for i := range x {
+		x[i] = float32(scale * s.Norm())
+	}
+}
+
+func dot(a, b []float32) float64 {
+	s := 0.0
+	for i := range a {
+		s += float64(a[i]) * float64(b[i])
+	}
+	return s
+}
+
+// directional compares a gradient with central differences of f and returns the worst relative disagreement over four
+// directions: each the gradient, along which f32 rounding hurts least, plus a random vector as long, without which
+// elements that the gradient wrongly holds at zero would never be moved.
+//
+// Two steps h and h/2 with Richardson's extrapolation leave an error of order h^4; h is 2^-8 of the tensor's size, so
+// that is 2^-32 times the fifth derivative, and the rounding of f, a sum in float64 of f32 values near 1, is of order
+// 2^-24 / h = 2^-16: both are below the 1e-3 that is asked for, a plain step's error at this h (7e-3) is not.
+func directional(x, grad []float32, f func() float64) (worst float64) {
+	norm := math.Sqrt(dot(grad, grad))
+	if norm == 0 {
+		return 1
+	}
+	was := append([]float32(nil), x...)
+	size := math.Sqrt(dot(x, x)/float64(len(x))) + 0.05
+	h := size * math.Sqrt(float64(len(x))) / 256
+	for try := range 4 {
+		s := rng.New(uint64(try), rng.PurposeProbe, 1, 1)
+		u := make([]float64, len(x))
+		want, scale := 0.0, math.Sqrt(1/float64(len(x)))
+		for i, g := range grad {
+			u[i] = float64(g) / norm
+			if s.IntN(2) == 0 {
+				u[i] += scale
+			} else {
+				u[i] -= scale
+			}
+			want += u[i] * float64(g)
+		}
+		at := func(h float64) float64 {
+			for i := range x {
+				x[i] = was[i] + float32(h*u[i])
+			}
+			return f()
+		}
+		slope := func(h float64) float64 { return (at(h) - at(-h)) / (2 * h) }
+		got := (4*slope(h/2) - slope(h)) / 3
+		worst = max(worst, math.Abs(got-want)/norm)
+	}
+	copy(x, was)
+	return worst
+}
+
+// model is an encoder with random weights, random pictures, ragged sequences and a random linear loss.
+type model struct {
+	e    *Encoder
+	p    *Pass
+	px   []float32
+	keep []int32
+	off  []int32
+	c    []float32
+}
+
+func newModel(t *testing.T, workers int) *model {
+	pre, _ := PresetNamed("micro")
+	cfg := pre.Config(16, 4)
+	e, err := NewEncoder(cfg, true)
+	require.NoError(t, err)
+	for i, p := range e.Params.List {
+		fill(p.Value, 0.25, uint64(100+i))
+		if len(p.Shape) == 1 && p.init == ones {
+			for j := range p.Value {
+				p.Value[j]++
+			}
+		}
+	}
+	e.Pack()
+	pool := parallel.New(workers)
+	t.Cleanup(pool.Close)
+	m := &model{e: e, p: e.NewPass(pool, 3, 30, Train), px: make([]float32, 3*cfg.PixelLen())}
+	fill(m.px, 1, 1)
+	m.keep = []int32{0, 5, 6, 15, 2, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14}
+	m.off = []int32{0, 4, 5, 16}
+	m.c = make([]float32, len(m.keep)*cfg.Dim)
+	fill(m.c, 1, 2)
+	return m
+}
+
+func (m *model) loss() float64 {
+	m.e.Pack()
+	return dot(m.p.Forward(m.px, 3, m.keep, m.off), m.c)
+}
+
+func (m *model) backward() {
+	clear(m.e.Params.Grad)
+	m.loss()
+	copy(m.p.DTokens(), m.c)
+	m.p.Backward()
+}
+
+// Every parameter of every layer, since the list is the model's own.
+func TestGradients(t *testing.T) {
+	m := newModel(t, 2)
+	m.backward()
+	grads := append([]float32(nil), m.e.Params.Grad...)
+	off := 0
+	for _, p := range m.e.Params.List {
+		g := grads[off : off+p.Len()]
+		off += p.Len()
+		require.Less(t, directional(p.Value, g, m.loss), 1e-3, p.Name)
+	}
+}
+
+// A check that passes everything would pass this too: a flipped sign, a lost element and a doubled gradient fail.
+func TestGradientCheckCatchesErrors(t *testing.T) {
+	m := newModel(t, 1)
+	m.backward()
+	p := m.e.Params.List[4]
+	wrong := func(change func(g []float32)) float64 {
+		g := append([]float32(nil), p.Grad...)
+		change(g)
+		return directional(p.Value, g, m.loss)
+	}
+	require.Greater(t, wrong(func(g []float32) {
+		for i := range g {
+			g[i] = -g[i]
+		}
+	}), 0.5)
+	require.Greater(t, wrong(func(g []float32) {
+		for i := range g {
+			g[i] *= 1.01
+		}
+	}), 5e-3)
+	require.Greater(t, wrong(func(g []float32) { clear(g[:len(g)/2]) }), 1e-2)
+}
+
+// The same bits for any number of workers, forward and backward.
+func TestWorkersChangeNothing(t *testing.T) {
+	run := func(workers int) ([]float32, []float32) {
+		m := newModel(t, workers)
+		m.backward()
+		return append([]float32(nil), m.p.Forward(m.px, 3, m.keep, m.off)...), m.e.Params.Grad
+	}
+	tokens, grads := run(1)
+	for _, workers := range []int{2, 3, 7} {
+		a, b := run(workers)
+		require.Equal(t, tokens, a)
+		require.Equal(t, grads, b)
+	}
+}
+
+// Inference and training compute the same tokens, and neither depends on what shares the batch.
+func TestInferEqualsTrain(t *testing.T) {
+	m := newModel(t, 2)
+	want := append([]float32(nil), m.p.Forward(m.px, 3, m.keep, m.off)...)
+	infer := m.e.NewPass(m.p.pool, 3, 48, Infer)
+	require.Equal(t, want, infer.Forward(m.px, 3, m.keep, m.off))
+	d, n := m.e.Config.Dim, m.e.Config.PixelLen()
+	alone := infer.Forward(m.px[2*n:], 1, m.keep[5:], []int32{0, 11})
+	require.Equal(t, want[5*d:], alone)
+	all := make([]float32, 3*d)
+	infer.Embed(all, m.px, 3)
+	one := make([]float32, d)
+	infer.Embed(one, m.px[n:], 1)
+	require.Equal(t, all[d:2*d], one)
+}
+
+func TestPassAllocatesNothing(t *testing.T) {
+	m := newModel(t, 2)
+	dst := make([]float32, 3*m.e.Config.Dim)
+	infer := m.e.NewPass(m.p.pool, 3, 48, Infer)
+	require.Zero(t, testing.AllocsPerRun(5, func() {
+		m.backward()
+		infer.Embed(dst, m.px, 3)
+	}))
+}

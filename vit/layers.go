@@ -1,0 +1,133 @@
+package vit
+
+import (
+	"edgejepa/internal/parallel"
+	"edgejepa/kernels"
+)
+
+// Linear is y = x·Wᵀ + b with W [Out, In], b [Out].
+type Linear struct {
+	In, Out int
+	W, B    *Param
+
+	forward  kernels.Panels // Wᵀ, packed
+	backward kernels.Panels // W, packed; only where gradients are wanted
+}
+
+// pack renews the packed weights after a change of W.
+func (l *Linear) pack() {
+	l.forward.PackT(l.W.Value, l.In, l.In, l.Out)
+	if l.W.Grad != nil {
+		l.backward.Pack(l.W.Value, l.In, l.Out, l.In)
+	}
+}
+
+// apply is y [rows, Out] = x [rows, In]·Wᵀ + b on the calling goroutine.
+func (l *Linear) apply(y, x []float32, rows int) {
+	kernels.Gemm(y, l.Out, x, l.In, rows, &l.forward, l.B.Value, 0)
+}
+
+// applyGrad is dx [rows, In] = dy [rows, Out]·W on the calling goroutine.
+func (l *Linear) applyGrad(dx, dy []float32, rows int) {
+	kernels.Gemm(dx, l.In, dy, l.Out, rows, &l.backward, nil, 0)
+}
+
+// addParamGrad adds to the gradient of output channels [m0, m1): dW += dyᵀ·x, db += column sums of dy [rows, Out].
+// x [rows, In] is given packed. Rows are added in ascending order to each element.
+func (l *Linear) addParamGrad(dy []float32, x *kernels.Panels, m0, m1 int, scratch []float32) {
+	kernels.AddGemmTN(l.W.Grad[m0*l.In:], l.In, dy[m0:], l.Out, m1-m0, x, scratch)
+	kernels.AddColumnSums(l.B.Grad, dy, x.K, l.Out, m0, m1)
+}
+
+// gradRows is how many output channels one task of addParamGrad takes: about equal work whatever the width, and a
+// function of the shape alone.
+func (l *Linear) gradRows() int {
+	return max(1, 16384/l.In/kernels.MR) * kernels.MR
+}
+
+// Norm is layer norm over the last dimension with gain and bias (Ba et al., arXiv 1607.06450).
+type Norm struct {
+	Dim        int
+	Gain, Bias *Param
+}
+
+func (n *Norm) apply(dst, x, mean, rstd []float32, rows int, eps float32) {
+	kernels.LayerNorm(dst, x, n.Gain.Value, n.Bias.Value, mean, rstd, rows, n.Dim, eps)
+}
+
+// LinearOp runs a Linear over a whole batch on a pool. It keeps the tasks and scratch of its layer, so that calls
+// allocate nothing.
+type LinearOp struct {
+	l      *Linear
+	pool   *parallel.Pool
+	panels kernels.Panels
+	strips [][]float32 // [worker]
+
+	what linearTask
+	y, x []float32 // forward: y = x·Wᵀ + b; backward: y is dy, x is x
+	dx   []float32
+	rows int
+	per  int // output channels a task
+}
+
+type linearTask byte
+
+const (
+	linearForward linearTask = iota
+	linearInput              // dx, and x packed for the weights' turn
+	linearWeights
+)
+
+// rowsPerTask is how many rows of a batch one task of a LinearOp takes.
+const rowsPerTask = 96
+
+// NewLinearOp prepares l for batches of up to maxRows rows. grads says whether Backward will be called.
+func NewLinearOp(l *Linear, pool *parallel.Pool, maxRows int, grads bool) *LinearOp {
+	o := &LinearOp{l: l, pool: pool}
+	if grads {
+		o.panels.Data = make([]float32, kernels.PanelLen(maxRows, l.In))
+		o.strips = make([][]float32, pool.Workers())
+		for w := range o.strips {
+			o.strips[w] = make([]float32, kernels.TNScratch(min(l.gradRows(), l.Out)))
+		}
+	}
+	return o
+}
+
+// Forward is y [rows, Out] = x [rows, In]·Wᵀ + b.
+func (o *LinearOp) Forward(y, x []float32, rows int) {
+	o.what, o.y, o.x, o.rows = linearForward, y, x, rows
+	o.pool.Do(o, (rows+rowsPerTask-1)/rowsPerTask)
+}
+
+// Backward is dx = dy·W (unless dx is nil), dW += dyᵀ·x, db += column sums of dy.
+func (o *LinearOp) Backward(dx, dy, x []float32, rows int) {
+	o.what, o.dx, o.y, o.x, o.rows = linearInput, dx, dy, x, rows
+	o.panels.SetShape(rows, o.l.In)
+	o.pool.Do(o, (rows+rowsPerTask-1)/rowsPerTask)
+	o.what, o.per = linearWeights, o.l.gradRows()
+	o.pool.Do(o, (o.l.Out+o.per-1)/o.per)
+}
+
+// Run is one task: a range of rows, or of output channels.
+func (o *LinearOp) Run(chunk, worker int) {
+	l := o.l
+	if o.what == linearWeights {
+		m0 := chunk * o.per
+		l.addParamGrad(o.y, &o.panels, m0, min(m0+o.per, l.Out), o.strips[worker])
+		return
+	}
+	r0 := chunk * rowsPerTask
+	r1 := min(r0+rowsPerTask, o.rows)
+	switch o.what {
+	case linearForward:
+		l.apply(o.y[r0*l.Out:], o.x[r0*l.In:], r1-r0)
+	case linearInput:
+		if o.dx != nil {
+			l.applyGrad(o.dx[r0*l.In:], o.y[r0*l.Out:], r1-r0)
+		}
+		for p := 0; p*kernels.NR < l.In; p++ {
+			o.panels.PackRows(o.x, l.In, p, r0, r1)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package vit
+
+import (
+	"fmt"
+	"math"
+
+	"edgejepa/kernels"
+)
+
+// Trunk is a stack of pre-norm transformer blocks and a final layer norm, the part that an encoder and a predictor
+// share (Dosovitskiy et al., arXiv 2010.11929). It has no idea of pictures or positions: rows in, rows out.
+type Trunk struct {
+	Dim, Heads, Hidden int
+	Blocks             []*Block
+	Norm               *Norm
+	eps                float32
+}
+
+// Block is x + attention(norm1(x)), then + mlp(norm2(·)).
+type Block struct {
+	Norm1, Norm2        *Norm
+	QKV, Proj, FC1, FC2 *Linear
+}
+
+// NewTrunk adds the parameters of depth blocks, named blocks+".0.norm1.weight" and so on, and the final norm's.
+func NewTrunk(ps *Params, blocks, norm string, dim, depth, heads, hidden int, eps float64) *Trunk {
+	t := &Trunk{Dim: dim, Heads: heads, Hidden: hidden, eps: float32(eps)}
+	for i := range depth {
+		n := fmt.Sprintf("%s.%d.", blocks, i)
+		t.Blocks = append(t.Blocks, &Block{
+			Norm1: ps.Norm(n+"norm1", dim),
+			QKV:   ps.Linear(n+"attn.qkv", dim, 3*dim),
+			Proj:  ps.Linear(n+"attn.proj", dim, dim),
+			Norm2: ps.Norm(n+"norm2", dim),
+			FC1:   ps.Linear(n+"mlp.fc1", dim, hidden),
+			FC2:   ps.Linear(n+"mlp.fc2", hidden, dim),
+		})
+	}
+	t.Norm = ps.Norm(norm, dim)
+	return t
+}
+
+// linears lists the layers whose weights are packed.
+func (t *Trunk) linears(yield func(*Linear) bool) {
+	for _, b := range t.Blocks {
+		for _, l := range [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} {
+			if !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// headDim is the width of one attention head.
+func (t *Trunk) headDim() int { return t.Dim / t.Heads }
+
+// saved is what a block's backward pass needs from its forward pass; rows are those of the whole batch.
+type saved struct {
+	x, mid       []float32 // [rows, D] input, and after the attention's residual
+	qkv          []float32 // [rows, 3D]
+	att          []float32 // [rows, D] heads' outputs, before proj
+	h            []float32 // [rows, Hidden] before GELU
+	probs        []float32 // attention weights: sequence s, head h at s.probOff + h*T*T, [T, T]
+	mean1, rstd1 []float32 // [rows] of norm1
+	mean2, rstd2 []float32 // [rows] of norm2
+}
+
+// forwardChunk runs the whole trunk over the rows of one chunk of sequences: every block, then the final norm. Nothing
+// in it depends on other chunks, so a batch needs one barrier.
+func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
+	t, d := ws.trunk, ws.trunk.Dim
+	lo, hi := c.row0*d, c.row1*d
+	if ws.mode == Infer {
+		s := &w.infer
+		x := ws.X[lo:hi]
+		for _, b := range t.Blocks {
+			ws.blockForward(b, s, c, c.row0, x, x, w)
+		}
+		t.Norm.apply(ws.Out[lo:hi], x, nil, nil, c.row1-c.row0, t.eps)
+		return
+	}
+	for i, b := range t.Blocks {
+		next := ws.final
+		if i+1 < len(t.Blocks) {
+			next = ws.saves[i+1].x
+		}
+		ws.blockForward(b, &ws.saves[i], c, 0, ws.saves[i].x[lo:hi], next[lo:hi], w)
+	}
+	t.Norm.apply(ws.Out[lo:hi], ws.final[lo:hi], ws.finalMean[c.row0:], ws.finalRstd[c.row0:], c.row1-c.row0, t.eps)
+}
+
+// blockForward computes out = block(x) for the chunk's rows and leaves in s what backward needs. s's rows start at
+// row base of the batch. out may be x.
+func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out []float32, w *scratch) {
+	t, d := ws.trunk, ws.trunk.Dim
+	rows, r := c.row1-c.row0, c.row0-base
+	n := w.norm[:rows*d]
+	qkv, att, mid := s.qkv[r*3*d:], s.att[r*d:], s.mid[r*d:][:rows*d]
+	h := s.h[r*t.Hidden:][:rows*t.Hidden]
+
+	b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
+	b.QKV.apply(qkv, n, rows)
+	for q := c.seq0; q < c.seq1; q++ {
+		r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
+		probs := w.probs
+		if ws.mode == Train {
+			probs = s.probs[ws.probOff[q]:]
+		}
+		t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, ws.mode == Train, w)
+	}
+	b.Proj.apply(mid, att, rows)
+	kernels.Add(mid, x)
+
+	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
+	b.FC1.apply(h, n, rows)
+	g := w.gelu[:rows*t.Hidden]
+	kernels.GELU(g, h)
+	b.FC2.apply(out, g, rows)
+	kernels.Add(out, mid)
+}
+
+// backwardChunk is the input gradient of one block for one chunk: dOut -> dMid -> dIn. Beside it, it packs what the
+// weights' gradients need (the inputs of the four linear layers, recomputed from what was saved) while it is in cache.
+func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
+	t, d := ws.trunk, ws.trunk.Dim
+	b, s, g := t.Blocks[ws.block], &ws.saves[ws.block], ws.grads
+	rows, r := c.row1-c.row0, c.row0
+	dOut, dMid, dIn := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d], g.dIn[r*d:][:rows*d]
+	x, mid := s.x[r*d:][:rows*d], s.mid[r*d:][:rows*d]
+	h, dh := s.h[r*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
+	dqkv := g.dqkv[r*3*d:][:rows*3*d]
+	n, gelu := w.norm[:rows*d], w.gelu[:rows*t.Hidden]
+
+	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
+	kernels.GELU(gelu, h)
+	packRows(&g.xFC2, gelu, r, rows)
+	b.FC2.applyGrad(dh, dOut, rows)
+	kernels.GELUGrad(dh, dh, h)
+	b.Norm2.apply(n, mid, nil, nil, rows, t.eps)
+	packRows(&g.xFC1, n, r, rows)
+	dn2 := g.dn2[r*d:][:rows*d]
+	b.FC1.applyGrad(dn2, dh, rows)
+	copy(dMid, dOut)
+	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[r:], s.rstd2[r:], rows, d)
+
+	// Attention: mid = x + proj(attention(qkv(norm1(x))))
+	packRows(&g.xProj, s.att[r*d:][:rows*d], r, rows)
+	dAtt := w.dAtt[:rows*d]
+	b.Proj.applyGrad(dAtt, dMid, rows)
+	for q := c.seq0; q < c.seq1; q++ {
+		r0, tokens := int(ws.off[q])-r, int(ws.off[q+1]-ws.off[q])
+		t.attentionGrad(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(r+r0)*3*d:], s.probs[ws.probOff[q]:], tokens, w)
+	}
+	b.Norm1.apply(n, x, nil, nil, rows, t.eps)
+	packRows(&g.xQKV, n, r, rows)
+	dn1 := g.dn1[r*d:][:rows*d]
+	b.QKV.applyGrad(dn1, dqkv, rows)
+	copy(dIn, dMid)
+	kernels.AddLayerNormGrad(dIn, dn1, x, b.Norm1.Gain.Value, s.mean1[r:], s.rstd1[r:], rows, d)
+}
+
+// packRows packs rows [r, r+rows) of a product's right-hand operand from x [rows, N].
+func packRows(p *kernels.Panels, x []float32, r, rows int) {
+	n := p.N
+	for j := 0; j*kernels.NR < n; j++ {
+		p.PackRowsAt(x, n, j, r, rows)
+	}
+}
+
+// attention is softmax(q·kᵀ/sqrt(d))·v for each head of one sequence. qkv is [T, 3D] with q, k and v side by side,
+// each of them heads side by side; att is [T, D]; probs gets the weights [heads, T, T] if keep, else it is scratch.
+func (t *Trunk) attention(att, qkv, probs []float32, tokens int, keep bool, w *scratch) {
+	d, hd := t.Dim, t.headDim()
+	scale := t.scale()
+	for h := range t.Heads {
+		q, k, v := qkv[h*hd:], qkv[d+h*hd:], qkv[2*d+h*hd:]
+		p := probs
+		if keep {
+			p = probs[h*tokens*tokens:]
+		}
+		w.panelA.PackT(k, 3*d, hd, tokens)
+		kernels.Gemm(p, tokens, q, 3*d, tokens, &w.panelA, nil, 0)
+		kernels.Softmax(p, tokens, tokens, tokens, scale)
+		w.panelB.Pack(v, 3*d, tokens, hd)
+		kernels.Gemm(att[h*hd:], d, p, tokens, tokens, &w.panelB, nil, 0)
+	}
+}
+
+// attentionGrad is the backward pass of attention: dqkv [T, 3D] from datt [T, D], the saved qkv and weights.
+//
+//	dV = Pᵀ·dO;  dP = dO·Vᵀ;  dS = P (dP - rowsum(dP P)) / sqrt(d);  dQ = dS·K;  dK = dSᵀ·Q
+func (t *Trunk) attentionGrad(dqkv, datt, qkv, probs []float32, tokens int, w *scratch) {
+	d, hd := t.Dim, t.headDim()
+	scale := t.scale()
+	for i := range tokens {
+		clear(dqkv[i*3*d+d : (i+1)*3*d]) // dK and dV are sums
+	}
+	for h := range t.Heads {
+		q, k, v := qkv[h*hd:], qkv[d+h*hd:], qkv[2*d+h*hd:]
+		dq, dk, dv := dqkv[h*hd:], dqkv[d+h*hd:], dqkv[2*d+h*hd:]
+		p, do, ds := probs[h*tokens*tokens:], datt[h*hd:], w.probs
+
+		w.panelA.Pack(do, d, tokens, hd)
+		kernels.AddGemmTN(dv, 3*d, p, tokens, tokens, &w.panelA, w.strips)
+		w.panelB.PackT(v, 3*d, hd, tokens)
+		kernels.Gemm(ds, tokens, do, d, tokens, &w.panelB, nil, 0)
+		kernels.SoftmaxGrad(ds, ds, p, tokens, tokens, tokens, scale)
+		w.panelA.Pack(k, 3*d, tokens, hd)
+		kernels.Gemm(dq, 3*d, ds, tokens, tokens, &w.panelA, nil, 0)
+		w.panelB.Pack(q, 3*d, tokens, hd)
+		kernels.AddGemmTN(dk, 3*d, ds, tokens, tokens, &w.panelB, w.strips)
+	}
+}
+
+// scale is 1/sqrt(head width).
+func (t *Trunk) scale() float32 { return float32(1 / math.Sqrt(float64(t.headDim()))) }
