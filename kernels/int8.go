@@ -1,6 +1,9 @@
 package kernels
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // MaxKI8 is the longest inner dimension of an int8 product: 128 * 127 * MaxKI8 is just below 2^31.
 const MaxKI8 = 131072
@@ -63,48 +66,83 @@ func (p *PanelsI8) pack(w []int8, k, n int, layout i8Layout) {
 	if k != p.kp || n%width != 0 {
 		clear(p.data)
 	}
-	for j := range n {
-		row := w[j*k : (j+1)*k]
-		panel, c := p.data[j/width*width*p.kp:], j%width
+	for j := 0; j < n; j += width {
+		panel, rows := p.data[j*p.kp:(j+width)*p.kp], w[j*k:min(j+width, n)*k]
 		switch layout {
 		case i8Pairs:
-			packGroups2(panel, row, c)
+			packPairs(panel, rows, k)
 		case i8Quads:
-			packGroups4(panel, row, c)
+			packQuads(panel, rows, k)
 		default:
-			for len(row) > 0 {
-				n := copy(panel[c*chainBlock:(c+1)*chainBlock], row)
-				row, panel = row[n:], panel[4*chainBlock:]
-			}
+			packRuns(panel, rows, k)
 		}
 	}
 	p.chain4 = layout == i8Runs && brokenChain(w, n, k) < 0
 }
 
-// packGroups2 is panel[g][c][i] = row[2g+i] for a panel of 16 channels.
-func packGroups2(panel, row []int8, c int) {
-	d := panel[c*2:]
-	for ; len(row) >= 2; row = row[2:] {
-		d[0], d[1] = row[0], row[1]
-		if len(d) > 32 {
-			d = d[32:]
+// packRuns is panel[k/32][c][k%32] = rows[c,k] for a panel of 4 channels.
+func packRuns(panel, rows []int8, k int) {
+	for c := 0; c*k < len(rows); c++ {
+		d := panel[c*chainBlock:]
+		for row := rows[c*k : (c+1)*k]; len(row) > 0; row = row[min(len(row), chainBlock):] {
+			copy(d[:chainBlock], row)
+			d = d[min(len(d), 4*chainBlock):]
 		}
-	}
-	if len(row) > 0 {
-		d[0] = row[0]
 	}
 }
 
-// packGroups4 is panel[g][c][i] = row[4g+i] for a panel of 16 channels.
-func packGroups4(panel, row []int8, c int) {
-	d := panel[c*4:]
-	for ; len(row) >= 4; row = row[4:] {
-		*(*[4]int8)(d) = *(*[4]int8)(row)
-		if len(d) > 64 {
-			d = d[64:]
+// packQuads is panel[k/4][c][k%4] = rows[c,k] for a panel of 16 channels.
+func packQuads(panel, rows []int8, k int) {
+	for c := 0; c*k < len(rows); c++ {
+		d, row := panel[c*4:], rows[c*k:(c+1)*k]
+		for ; len(row) >= 4; row = row[4:] {
+			*(*[4]int8)(d) = *(*[4]int8)(row)
+			d = d[min(len(d), 64):]
+		}
+		copy(d, row)
+	}
+}
+
+// packPairs is panel[k/2][c][k%2] = rows[c,k] for a panel of 16 channels.
+func packPairs(panel, rows []int8, k int) {
+	n, c, done := len(rows)/k, 0, k&^7
+	for ; c+4 <= n; c += 4 {
+		packPairs4(panel[c*2:], rows[c*k:(c+4)*k], k)
+		for r := c; r < c+4 && done < k; r++ {
+			packPairs1(panel[done*16+r*2:], rows[r*k+done:(r+1)*k])
 		}
 	}
-	copy(d[:4], row)
+	for ; c < n; c++ {
+		packPairs1(panel[c*2:], rows[c*k:(c+1)*k])
+	}
+}
+
+// packPairs1 is the pairs of one channel.
+func packPairs1(d, row []int8) {
+	for ; len(row) >= 2; row = row[2:] {
+		d[0], d[1] = row[0], row[1]
+		d = d[min(len(d), 32):]
+	}
+	copy(d, row)
+}
+
+// packPairs4 transposes the pairs of four channels, eight k at a time; it leaves out the last k%8.
+func packPairs4(panel, rows []int8, k int) {
+	const odd, even, low = 0xffff0000ffff0000, 0x0000ffff0000ffff, 0x00000000ffffffff
+	r := asBytes(rows)
+	r0, r1, r2, r3 := r[:k], r[k:2*k], r[2*k:3*k], r[3*k:4*k]
+	d := asBytes(panel)
+	for len(r0) >= 8 && len(r1) >= 8 && len(r2) >= 8 && len(r3) >= 8 && len(d) >= 104 {
+		x0, x1 := binary.LittleEndian.Uint64(r0), binary.LittleEndian.Uint64(r1)
+		x2, x3 := binary.LittleEndian.Uint64(r2), binary.LittleEndian.Uint64(r3)
+		a02, a13 := x0&even|x1&even<<16, x0>>16&even|x1&odd // pairs 0 and 2, then 1 and 3, of channels 0 and 1
+		b02, b13 := x2&even|x3&even<<16, x2>>16&even|x3&odd // and of channels 2 and 3
+		binary.LittleEndian.PutUint64(d, a02&low|b02<<32)
+		binary.LittleEndian.PutUint64(d[32:], a13&low|b13<<32)
+		binary.LittleEndian.PutUint64(d[64:], a02>>32|b02&^low)
+		binary.LittleEndian.PutUint64(d[96:], a13>>32|b13&^low)
+		r0, r1, r2, r3, d = r0[8:], r1[8:], r2[8:], r3[8:], d[min(len(d), 128):]
+	}
 }
 
 // GemmI8 is the product of int8 activations and packed weights, exact in int32: for every i < m and j < p.N
@@ -129,23 +167,22 @@ func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // hasMinInt8 says whether any value is -128.
 func hasMinInt8(q []int8) bool {
-	for ; len(q) >= 8; q = q[8:] {
-		x := load8(q) ^ 0x8080808080808080 // a byte of zero where the value is -128
+	b := asBytes(q)
+	for ; len(b) >= 8; b = b[8:] {
+		x := binary.LittleEndian.Uint64(b) ^ 0x8080808080808080 // a byte of zero where the value is -128
 		if (x-0x0101010101010101)&^x&0x8080808080808080 != 0 {
 			return true
 		}
 	}
-	for _, v := range q {
-		if v == -128 {
+	for _, v := range b {
+		if v == 0x80 {
 			return true
 		}
 	}
 	return false
 }
 
-// load8 is eight values as one word, the first in the low byte.
-func load8(q []int8) uint64 {
-	_ = q[7]
-	b := [8]byte{byte(q[0]), byte(q[1]), byte(q[2]), byte(q[3]), byte(q[4]), byte(q[5]), byte(q[6]), byte(q[7])}
-	return binary.LittleEndian.Uint64(b[:])
+// asBytes is q as the bytes that it lies in.
+func asBytes(q []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(q))), len(q))
 }

@@ -2,18 +2,185 @@
 
 package kernels
 
-func i8PathLayout() i8Layout { return i8Runs }
+import "unsafe"
 
-func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
-	gemmI8Generic(acc, ldacc, a, lda, m, p)
+// Bounds on one call into assembly. A goroutine cannot be preempted inside it, and a Cortex-A53 without SDOT takes up to
+// 100 microseconds for i8CallMACs; the panels that a call streams through fit a first-level cache of 32 KiB beside the
+// rows of A. One pass takes i8PassK of the inner dimension.
+const (
+	i8CallMACs  = 1 << 18
+	i8CallBytes = 12 << 10
+	i8PassK     = 4096
+)
+
+// tileI8 is the argument of the tile kernels. A tile has 4 rows and panels of 4 channels (i8Runs), or with SDOT 6 rows
+// and panels of 16 (i8Quads). Where fewer rows are left the last one is repeated, sums and all.
+type tileI8 struct {
+	a      [6]*int8  // the rows, at the pass's first k
+	c      [6]*int32 // the rows' sums, at the first panel
+	b      *int8     // the first panel, at the pass's first k
+	skip   int       // bytes from the pass's end in one panel to its start in the next
+	blocks int       // whole blocks of k: 32 (i8Runs) or 16 (i8Quads)
+	rest   int       // 1: one more block follows, the rows of which are in tail
+	panels int
+	add    int // 1: continue the sums in c
+	tail   [6][chainBlock]int8
 }
 
-func maxAbsBits(x []float32) uint32 { return maxAbsBitsGeneric(x) }
+// tileI8NEON takes four rows through panels of i8Runs. For r < 4, j < 4*panels:
+//
+//	c[r][j] = sum over k of int32(a[r][k]) * w[j,k]      // + c[r][j] with add
+//
+// It adds four products in an int16 lane: the weights must obey the chain rule.
+//
+//go:noescape
+func tileI8NEON(t *tileI8)
 
-func maxChain(w []float32) uint32 { return maxChainGeneric(w) }
+// tileI8PairNEON is tileI8NEON for any weights in [-127, 127]: two products in an int16 lane.
+//
+//go:noescape
+func tileI8PairNEON(t *tileI8)
 
-func quantize(q []int8, x []float32, inv float32) { quantizeGeneric(q, x, inv) }
+// tileI8DotProd is the same for six rows and panels of i8Quads.
+//
+//go:noescape
+func tileI8DotProd(t *tileI8)
+
+// maxAbsBitsNEON is maxAbsBitsGeneric(x[:n]); n is a multiple of 16.
+//
+//go:noescape
+func maxAbsBitsNEON(x *float32, n int) uint32
+
+// maxChainNEON is maxChainGeneric(w[:n]); n is a multiple of 32.
+//
+//go:noescape
+func maxChainNEON(w *float32, n int) uint32
+
+// quantizeNEON is quantizeGeneric(q[:n], x[:n], inv); n is a multiple of 16.
+//
+//go:noescape
+func quantizeNEON(q *int8, x *float32, n int, inv float32)
+
+// dequantNEON is dequantGeneric on n values, a multiple of 8; bias may be nil.
+//
+//go:noescape
+func dequantNEON(dst *float32, acc *int32, sa float32, sw, bias *float32, n int)
+
+func i8PathLayout() i8Layout {
+	if useDotProd {
+		return i8Quads
+	}
+	return i8Runs
+}
+
+func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
+	if p.layout == i8Quads || useNEON {
+		gemmI8NEON(acc, ldacc, a, lda, m, p)
+	} else {
+		gemmI8Generic(acc, ldacc, a, lda, m, p)
+	}
+}
+
+func gemmI8NEON(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
+	var t tileI8
+	var edge [6 * 16]int32
+	width, unit := p.layout.shape()
+	tall := 4
+	if p.layout == i8Quads {
+		tall = 6
+	}
+	for k := 0; k < p.K; k += i8PassK {
+		kc := min(i8PassK, p.K-k)
+		kp := roundUp(kc, unit)
+		t.blocks, t.rest, t.add = kc/unit, (kp-kc+unit-1)/unit, min(k, 1)
+		t.skip = width * (p.kp - kp)
+		most := max(1, min(i8CallMACs/(tall*width*kp), i8CallBytes/(width*kp)))
+		full := p.N / width
+		for j := 0; j < full; j += most {
+			t.panels = min(most, full-j)
+			for i := 0; i < m; i += tall {
+				t.b = &p.data[width*(j*p.kp+k)]
+				rows := min(tall, m-i)
+				t.rows(a[i*lda+k:], lda, rows, kc-t.blocks*unit, t.blocks*unit)
+				for r := range tall {
+					t.c[r] = &acc[(i+min(r, rows-1))*ldacc+j*width]
+				}
+				t.run(p)
+			}
+		}
+		if j := width * full; j < p.N { // a cut panel goes through edge, so that nothing outside acc is touched
+			t.panels = 1
+			for i := 0; i < m; i += tall {
+				t.b = &p.data[j*p.kp+width*k]
+				rows := min(tall, m-i)
+				t.rows(a[i*lda+k:], lda, rows, kc-t.blocks*unit, t.blocks*unit)
+				for r := range tall {
+					e := edge[min(r, rows-1)*width:]
+					t.c[r] = &e[0]
+					if t.add != 0 && r < rows {
+						copy(e, acc[(i+r)*ldacc+j:(i+r)*ldacc+p.N])
+					}
+				}
+				t.run(p)
+				for r := range rows {
+					copy(acc[(i+r)*ldacc+j:(i+r)*ldacc+p.N], edge[r*width:])
+				}
+			}
+		}
+	}
+}
+
+// rows points t at rows of a, and copies the rest values of each from k0 on, which fill no block, to tail.
+func (t *tileI8) rows(a []int8, lda, rows, rest, k0 int) {
+	for r := range t.a {
+		i := min(r, rows-1) * lda
+		t.a[r] = &a[i]
+		if rest > 0 {
+			clear(t.tail[r][copy(t.tail[r][:], a[i+k0:i+k0+rest]):])
+		}
+	}
+}
+
+func (t *tileI8) run(p *PanelsI8) {
+	switch {
+	case p.layout == i8Quads:
+		tileI8DotProd(t)
+	case p.chain4:
+		tileI8NEON(t)
+	default:
+		tileI8PairNEON(t)
+	}
+}
+
+func maxAbsBits(x []float32) uint32 {
+	n := len(x) &^ 15
+	if !useNEON || n == 0 {
+		return maxAbsBitsGeneric(x)
+	}
+	return max(maxAbsBitsNEON(&x[0], n), maxAbsBitsGeneric(x[n:]))
+}
+
+func maxChain(w []float32) uint32 {
+	n := len(w) &^ (chainBlock - 1)
+	if !useNEON || n == 0 {
+		return maxChainGeneric(w)
+	}
+	return max(maxChainNEON(&w[0], n), maxChainGeneric(w[n:]))
+}
+
+func quantize(q []int8, x []float32, inv float32) {
+	q = q[:len(x)]
+	if n := len(x) &^ 15; useNEON && n > 0 {
+		quantizeNEON(&q[0], &x[0], n, inv)
+		q, x = q[n:], x[n:]
+	}
+	quantizeGeneric(q, x, inv)
+}
 
 func dequant(dst []float32, acc []int32, sa float32, sw, bias []float32) {
+	if n := len(acc) &^ 7; useNEON && n > 0 {
+		dequantNEON(&dst[0], &acc[0], sa, &sw[0], unsafe.SliceData(bias), n)
+		dst, acc, sw, bias = dst[n:], acc[n:], sw[n:], from(bias, n)
+	}
 	dequantGeneric(dst, acc, sa, sw, bias)
 }

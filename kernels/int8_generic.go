@@ -4,41 +4,62 @@ import "math"
 
 // The reference of the int8 kernels, compiled everywhere.
 
-// gemmI8Generic is GemmI8 on i8Runs: four channels at a time, so that an activation is read once for four weights.
+// gemmI8Generic is GemmI8 on i8Runs, two rows by four channels at a time. An odd last row is paired with itself.
 func gemmI8Generic(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	for j := 0; j < p.N; j += 4 {
 		panel := p.data[j*p.kp : (j+4)*p.kp]
-		for i := range m {
-			sum := dot4I8(a[i*lda:i*lda+p.K], panel)
-			copy(acc[i*ldacc+j:i*ldacc+min(j+4, p.N)], sum[:])
+		end := min(j+4, p.N)
+		for i := 0; i < m; i += 2 {
+			i1 := min(i+1, m-1)
+			sum0, sum1 := dotRunsI8(a[i*lda:i*lda+p.K], a[i1*lda:i1*lda+p.K], panel)
+			copy(acc[i*ldacc+j:i*ldacc+end], sum0[:])
+			copy(acc[i1*ldacc+j:i1*ldacc+end], sum1[:])
 		}
 	}
 }
 
-// dot4I8 is the product of one row with the four channels of an i8Runs panel.
-func dot4I8(row, panel []int8) (sum [4]int32) {
-	var s0, s1, s2, s3 int32
-	var last [chainBlock]int8
-	for len(row) > 0 {
-		x := &last
-		if len(row) >= chainBlock {
-			x = (*[chainBlock]int8)(row)
-			row = row[chainBlock:]
-		} else {
-			copy(last[:], row)
-			row = nil
-		}
-		w := (*[4 * chainBlock]int8)(panel)
+// dotRunsI8 is the products of rows x and y with the four channels of a panel.
+func dotRunsI8(x, y, panel []int8) (sumX, sumY [4]int32) {
+	var s pairSums
+	for ; len(x) >= chainBlock && len(y) >= chainBlock; x, y = x[chainBlock:], y[chainBlock:] {
+		s.addBlock((*[chainBlock]int8)(x), (*[chainBlock]int8)(y), (*[4 * chainBlock]int8)(panel))
 		panel = panel[4*chainBlock:]
-		for k := 0; k < chainBlock; k++ {
-			v := int32(x[k])
-			s0 += v * int32(w[k])
-			s1 += v * int32(w[k+chainBlock])
-			s2 += v * int32(w[k+2*chainBlock])
-			s3 += v * int32(w[k+3*chainBlock])
-		}
 	}
-	return [4]int32{s0, s1, s2, s3}
+	if len(x) > 0 {
+		var lastX, lastY [chainBlock]int8
+		copy(lastX[:], x)
+		copy(lastY[:], y)
+		s.addBlock(&lastX, &lastY, (*[4 * chainBlock]int8)(panel))
+	}
+	return splitSums(s.x01, s.x23), splitSums(s.y01, s.y23)
+}
+
+// pairSums are sums of two rows, two channels to a word. A multiplication serves both channels:
+// a * (w0 + w1<<32) = a*w0 + a*w1<<32, and the sum of such terms is exact in int64 as long as both sums fit int32.
+type pairSums struct{ x01, x23, y01, y23 int64 }
+
+// addBlock adds a block of k to the sums. Kept apart from the loop over blocks, its values stay in registers.
+func (s *pairSums) addBlock(x, y *[chainBlock]int8, w *[4 * chainBlock]int8) {
+	var x01, x23, y01, y23 int64
+	for k := range chainBlock {
+		w01 := int64(w[k]) + int64(w[k+chainBlock])<<32
+		w23 := int64(w[k+2*chainBlock]) + int64(w[k+3*chainBlock])<<32
+		vx, vy := int64(x[k]), int64(y[k])
+		x01 += vx * w01
+		x23 += vx * w23
+		y01 += vy * w01
+		y23 += vy * w23
+	}
+	s.x01 += x01
+	s.x23 += x23
+	s.y01 += y01
+	s.y23 += y23
+}
+
+// splitSums takes the sums s0 + s1<<32 and s2 + s3<<32 apart: a negative low half has borrowed from the high one.
+func splitSums(s01, s23 int64) [4]int32 {
+	s0, s2 := int32(s01), int32(s23)
+	return [4]int32{s0, int32((s01 - int64(s0)) >> 32), s2, int32((s23 - int64(s2)) >> 32)}
 }
 
 // maxAbsBitsGeneric is the largest bit pattern of |x|. Patterns order as magnitudes do, with NaN above infinity, so the

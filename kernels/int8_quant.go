@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 )
@@ -116,14 +117,14 @@ func brokenChain(q []int8, n, k int) int {
 	for j := range n {
 		row := q[j*k : (j+1)*k]
 		for ; len(row) >= chainBlock; row = row[chainBlock:] {
-			if !chainsFit((*[chainBlock]int8)(row)) {
+			if !chainsFit(row) {
 				return j
 			}
 		}
 		if len(row) > 0 {
 			var last [chainBlock]int8
 			copy(last[:], row)
-			if !chainsFit(&last) {
+			if !chainsFit(last[:]) {
 				return j
 			}
 		}
@@ -132,11 +133,12 @@ func brokenChain(q []int8, n, k int) int {
 }
 
 // chainsFit adds the magnitudes of a block's eight chains, four chains to a word with 16 bits each.
-func chainsFit(q *[chainBlock]int8) bool {
+func chainsFit(block []int8) bool {
 	const low = 0x00ff00ff00ff00ff
+	b := asBytes(block[:chainBlock])
 	var even, odd uint64
 	for i := 0; i < chainBlock; i += chainLanes {
-		x := load8(q[i : i+chainLanes])
+		x := binary.LittleEndian.Uint64(b[i:])
 		sign := x >> 7 & 0x0101010101010101
 		abs := (x ^ sign*0xff) + sign
 		even += abs & low

@@ -19,7 +19,7 @@ func i8Shapes() (shapes [][3]int) {
 			}
 		}
 	}
-	return append(shapes, [][3]int{{64, 192, 192}, {7, 20, 1023}, {6, 16, 1024}, {13, 33, 1025}, {3, 17, 3001}, {20, 272, 40}}...)
+	return append(shapes, [][3]int{{64, 192, 192}, {7, 20, 1023}, {6, 16, 1024}, {13, 33, 1025}, {3, 17, 3001}, {5, 36, 4133}, {20, 272, 40}}...)
 }
 
 // gemmI8Oracle is the product from its definition, in int64.

@@ -1,3 +1,5 @@
+//go:build purego || !(amd64 || arm64)
+
 package kernels
 
 // Each vector routine works on a prefix of its slices and returns that prefix's length; here there are none.

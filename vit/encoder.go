@@ -8,6 +8,7 @@
 package vit
 
 import (
+	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/kernels"
 )
@@ -21,23 +22,28 @@ type Encoder struct {
 	pos    []float32 // [N, D]
 }
 
-// NewEncoder allocates an encoder with zero weights; grads says whether it will be trained.
-func NewEncoder(c Config, grads bool) (*Encoder, error) {
+// NewEncoder allocates an encoder with zero weights for inference.
+func NewEncoder(c Config) (*Encoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return arena.Build(func(a *arena.Arena) *Encoder { return PlaceEncoder(a, c, false) }), nil
+}
+
+// PlaceEncoder lays out an encoder of a valid configuration in an arena; grads says whether it will be trained.
+func PlaceEncoder(a *arena.Arena, c Config, grads bool) *Encoder {
 	e := &Encoder{Config: c, pos: SinCos2D(c.Dim, c.Grid(), c.Grid())}
 	e.patch = e.Params.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
 	e.patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize} // a convolution, as files hold it
 	e.trunk = NewTrunk(&e.Params, "blocks", "norm", c.Dim, c.Depth, c.Heads, c.Hidden(), c.NormEps)
-	e.Params.Alloc(grads)
-	return e, nil
+	e.Params.Alloc(a, grads, e.Linears)
+	return e
 }
 
 // Linears lists the encoder's linear layers, whose packed weights Repack renews after the values changed.
 func (e *Encoder) Linears(yield func(*Linear) bool) {
 	if yield(e.patch) {
-		e.trunk.linears(yield)
+		e.trunk.Linears(yield)
 	}
 }
 
@@ -80,12 +86,17 @@ const (
 // embedRows is how many patches one task embeds.
 const embedRows = 96
 
-// NewPass allocates for batches of up to batch pictures and rows tokens in all.
-func (e *Encoder) NewPass(pool *parallel.Pool, batch, rows int, mode Mode) *Pass {
+// NewPass allocates for inference on batches of up to batch pictures.
+func (e *Encoder) NewPass(pool *parallel.Pool, batch int) *Pass {
+	return arena.Build(func(a *arena.Arena) *Pass { return e.PlacePass(a, pool, batch, batch*e.Config.Tokens(), Infer) })
+}
+
+// PlacePass lays out a pass for batches of up to batch pictures and rows tokens in all.
+func (e *Encoder) PlacePass(a *arena.Arena, pool *parallel.Pool, batch, rows int, mode Mode) *Pass {
 	c := e.Config
 	n := c.Tokens()
 	p := &Pass{enc: e, pool: pool}
-	p.ws = NewWorkspace(e.trunk, pool, Size{Seqs: batch, Rows: rows, Tokens: n}, mode)
+	p.ws = NewWorkspace(a, e.trunk, pool, Size{Seqs: batch, Rows: rows, Tokens: n}, mode)
 	p.allOff = make([]int32, batch+1)
 	for b := range batch {
 		p.allOff[b+1] = int32((b + 1) * n)
@@ -97,13 +108,13 @@ func (e *Encoder) NewPass(pool *parallel.Pool, batch, rows int, mode Mode) *Pass
 	}
 	p.patches = make([][]float32, pool.Workers())
 	for w := range p.patches {
-		p.patches[w] = make([]float32, embedRows*c.PatchLen())
+		p.patches[w] = a.F32(embedRows * c.PatchLen())
 	}
 	if mode == Train {
-		p.packed.Data = make([]float32, kernels.PanelLen(rows, c.PatchLen()))
+		p.packed.Data = a.F32(kernels.PanelLen(rows, c.PatchLen()))
 		p.strips = make([][]float32, pool.Workers())
 		for w := range p.strips {
-			p.strips[w] = make([]float32, kernels.TNScratch(min(e.patch.gradRows(), c.Dim)))
+			p.strips[w] = a.F32(kernels.TNScratch(min(e.patch.gradRows(), c.Dim)))
 		}
 	}
 	return p
@@ -127,8 +138,11 @@ func (p *Pass) Forward(px []float32, batch int, keep, off []int32) []float32 {
 	}
 	p.pool.Do(p, (rows+embedRows-1)/embedRows)
 	p.ws.Forward()
-	return p.ws.Out[:rows*c.Dim]
+	return p.Tokens()
 }
+
+// Tokens are what the last Forward returned.
+func (p *Pass) Tokens() []float32 { return p.ws.Out[:p.ws.Rows()*p.enc.Config.Dim] }
 
 // DTokens is where the caller of Backward puts the gradient of the tokens, [rows, D].
 func (p *Pass) DTokens() []float32 { return p.ws.DOut[:p.ws.Rows()*p.enc.Config.Dim] }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/internal/rng"
 )
@@ -80,8 +81,7 @@ type model struct {
 func newModel(t *testing.T, workers int) *model {
 	pre, _ := PresetNamed("micro")
 	cfg := pre.Config(16, 4)
-	e, err := NewEncoder(cfg, true)
-	require.NoError(t, err)
+	e := arena.Build(func(a *arena.Arena) *Encoder { return PlaceEncoder(a, cfg, true) })
 	for i, p := range e.Params.List {
 		fill(p.Value, 0.25, uint64(100+i))
 		if len(p.Shape) == 1 && p.init == ones {
@@ -93,7 +93,8 @@ func newModel(t *testing.T, workers int) *model {
 	e.Pack()
 	pool := parallel.New(workers)
 	t.Cleanup(pool.Close)
-	m := &model{e: e, p: e.NewPass(pool, 3, 30, Train), px: make([]float32, 3*cfg.PixelLen())}
+	p := arena.Build(func(a *arena.Arena) *Pass { return e.PlacePass(a, pool, 3, 30, Train) })
+	m := &model{e: e, p: p, px: make([]float32, 3*cfg.PixelLen())}
 	fill(m.px, 1, 1)
 	m.keep = []int32{0, 5, 6, 15, 2, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14}
 	m.off = []int32{0, 4, 5, 16}
@@ -169,7 +170,7 @@ func TestWorkersChangeNothing(t *testing.T) {
 func TestInferEqualsTrain(t *testing.T) {
 	m := newModel(t, 2)
 	want := append([]float32(nil), m.p.Forward(m.px, 3, m.keep, m.off)...)
-	infer := m.e.NewPass(m.p.pool, 3, 48, Infer)
+	infer := m.e.NewPass(m.p.pool, 3)
 	require.Equal(t, want, infer.Forward(m.px, 3, m.keep, m.off))
 	d, n := m.e.Config.Dim, m.e.Config.PixelLen()
 	alone := infer.Forward(m.px[2*n:], 1, m.keep[5:], []int32{0, 11})
@@ -184,7 +185,7 @@ func TestInferEqualsTrain(t *testing.T) {
 func TestPassAllocatesNothing(t *testing.T) {
 	m := newModel(t, 2)
 	dst := make([]float32, 3*m.e.Config.Dim)
-	infer := m.e.NewPass(m.p.pool, 3, 48, Infer)
+	infer := m.e.NewPass(m.p.pool, 3)
 	require.Zero(t, testing.AllocsPerRun(5, func() {
 		m.backward()
 		infer.Embed(dst, m.px, 3)

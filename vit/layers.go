@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/kernels"
 )
@@ -82,13 +83,13 @@ const (
 const rowsPerTask = 96
 
 // NewLinearOp prepares l for batches of up to maxRows rows. grads says whether Backward will be called.
-func NewLinearOp(l *Linear, pool *parallel.Pool, maxRows int, grads bool) *LinearOp {
+func NewLinearOp(a *arena.Arena, l *Linear, pool *parallel.Pool, maxRows int, grads bool) *LinearOp {
 	o := &LinearOp{l: l, pool: pool}
 	if grads {
-		o.panels.Data = make([]float32, kernels.PanelLen(maxRows, l.In))
+		o.panels.Data = a.F32(kernels.PanelLen(maxRows, l.In))
 		o.strips = make([][]float32, pool.Workers())
 		for w := range o.strips {
-			o.strips[w] = make([]float32, kernels.TNScratch(min(l.gradRows(), l.Out)))
+			o.strips[w] = a.F32(kernels.TNScratch(min(l.gradRows(), l.Out)))
 		}
 	}
 	return o

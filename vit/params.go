@@ -1,7 +1,9 @@
 package vit
 
 import (
+	"edgejepa/internal/arena"
 	"edgejepa/internal/rng"
+	"edgejepa/kernels"
 )
 
 // Param is one named tensor of a model. Value and Grad are views into the flat blocks of its Params.
@@ -50,16 +52,19 @@ func (ps *Params) Norm(name string, dim int) *Norm {
 // Token adds a learned token [1, 1, dim]. As in the official code it is decayed, having three dimensions.
 func (ps *Params) Token(name string, dim int) *Param { return ps.add(name, normal, 1, 1, dim) }
 
-// Alloc places every parameter in the flat blocks. A model without gradients (a target encoder, one for inference)
+// alloc places every parameter in the flat blocks. A model without gradients (a target encoder, one for inference)
 // saves that memory.
-func (ps *Params) Alloc(grads bool) {
+func (ps *Params) alloc(a *arena.Arena, grads bool) {
 	n := 0
 	for _, p := range ps.List {
 		n += p.Len()
 	}
-	ps.Value = make([]float32, n)
+	ps.Value = a.F32(n)
 	if grads {
-		ps.Grad = make([]float32, n)
+		ps.Grad = a.F32(n)
+	}
+	if a.Measuring() {
+		return
 	}
 	off := 0
 	for _, p := range ps.List {
@@ -69,6 +74,17 @@ func (ps *Params) Alloc(grads bool) {
 			p.Grad = ps.Grad[off:end:end]
 		}
 		off = end
+	}
+}
+
+// Alloc places the parameters and packed weights of a model in the arena, after all were added.
+func (ps *Params) Alloc(a *arena.Arena, grads bool, linears func(yield func(*Linear) bool)) {
+	ps.alloc(a, grads)
+	for l := range linears {
+		l.forward.Data = a.F32(kernels.PanelLen(l.In, l.Out))
+		if grads {
+			l.backward.Data = a.F32(kernels.PanelLen(l.Out, l.In))
+		}
 	}
 }
 

@@ -16,7 +16,8 @@ type Trunk struct {
 	eps                float32
 }
 
-// Block is x + attention(norm1(x)), then + mlp(norm2(·)).
+// Block is x + attention(norm1(x)), then + mlp(norm2(·)). In a trunk of 0 heads it is the second half alone, a residual
+// MLP, and Norm1, QKV and Proj are nil.
 type Block struct {
 	Norm1, Norm2        *Norm
 	QKV, Proj, FC1, FC2 *Linear
@@ -27,24 +28,26 @@ func NewTrunk(ps *Params, blocks, norm string, dim, depth, heads, hidden int, ep
 	t := &Trunk{Dim: dim, Heads: heads, Hidden: hidden, eps: float32(eps)}
 	for i := range depth {
 		n := fmt.Sprintf("%s.%d.", blocks, i)
-		t.Blocks = append(t.Blocks, &Block{
-			Norm1: ps.Norm(n+"norm1", dim),
-			QKV:   ps.Linear(n+"attn.qkv", dim, 3*dim),
-			Proj:  ps.Linear(n+"attn.proj", dim, dim),
-			Norm2: ps.Norm(n+"norm2", dim),
-			FC1:   ps.Linear(n+"mlp.fc1", dim, hidden),
-			FC2:   ps.Linear(n+"mlp.fc2", hidden, dim),
-		})
+		b := &Block{}
+		if heads > 0 {
+			b.Norm1 = ps.Norm(n+"norm1", dim)
+			b.QKV = ps.Linear(n+"attn.qkv", dim, 3*dim)
+			b.Proj = ps.Linear(n+"attn.proj", dim, dim)
+		}
+		b.Norm2 = ps.Norm(n+"norm2", dim)
+		b.FC1 = ps.Linear(n+"mlp.fc1", dim, hidden)
+		b.FC2 = ps.Linear(n+"mlp.fc2", hidden, dim)
+		t.Blocks = append(t.Blocks, b)
 	}
 	t.Norm = ps.Norm(norm, dim)
 	return t
 }
 
-// linears lists the layers whose weights are packed.
-func (t *Trunk) linears(yield func(*Linear) bool) {
+// Linears lists the layers whose weights are packed.
+func (t *Trunk) Linears(yield func(*Linear) bool) {
 	for _, b := range t.Blocks {
 		for _, l := range [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} {
-			if !yield(l) {
+			if l != nil && !yield(l) {
 				return
 			}
 		}
@@ -52,7 +55,7 @@ func (t *Trunk) linears(yield func(*Linear) bool) {
 }
 
 // headDim is the width of one attention head.
-func (t *Trunk) headDim() int { return t.Dim / t.Heads }
+func (t *Trunk) headDim() int { return t.Dim / max(t.Heads, 1) }
 
 // saved is what a block's backward pass needs from its forward pass; rows are those of the whole batch.
 type saved struct {
@@ -94,22 +97,26 @@ func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
 func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out []float32, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
 	rows, r := c.row1-c.row0, c.row0-base
-	n := w.norm[:rows*d]
-	qkv, att, mid := s.qkv[r*3*d:], s.att[r*d:], s.mid[r*d:][:rows*d]
+	n, mid := w.norm[:rows*d], s.mid[r*d:][:rows*d]
 	h := s.h[r*t.Hidden:][:rows*t.Hidden]
 
-	b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
-	b.QKV.apply(qkv, n, rows)
-	for q := c.seq0; q < c.seq1; q++ {
-		r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-		probs := w.probs
-		if ws.mode == Train {
-			probs = s.probs[ws.probOff[q]:]
+	if b.QKV == nil {
+		copy(mid, x)
+	} else {
+		qkv, att := s.qkv[r*3*d:], s.att[r*d:]
+		b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
+		b.QKV.apply(qkv, n, rows)
+		for q := c.seq0; q < c.seq1; q++ {
+			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
+			probs := w.probs
+			if ws.mode == Train {
+				probs = s.probs[ws.probOff[q]:]
+			}
+			t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, ws.mode == Train, w)
 		}
-		t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, ws.mode == Train, w)
+		b.Proj.apply(mid, att, rows)
+		kernels.Add(mid, x)
 	}
-	b.Proj.apply(mid, att, rows)
-	kernels.Add(mid, x)
 
 	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
 	b.FC1.apply(h, n, rows)
@@ -128,7 +135,6 @@ func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
 	dOut, dMid, dIn := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d], g.dIn[r*d:][:rows*d]
 	x, mid := s.x[r*d:][:rows*d], s.mid[r*d:][:rows*d]
 	h, dh := s.h[r*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
-	dqkv := g.dqkv[r*3*d:][:rows*3*d]
 	n, gelu := w.norm[:rows*d], w.gelu[:rows*t.Hidden]
 
 	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
@@ -143,9 +149,13 @@ func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
 	copy(dMid, dOut)
 	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[r:], s.rstd2[r:], rows, d)
 
+	if b.QKV == nil {
+		copy(dIn, dMid)
+		return
+	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
 	packRows(&g.xProj, s.att[r*d:][:rows*d], r, rows)
-	dAtt := w.dAtt[:rows*d]
+	dAtt, dqkv := w.dAtt[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
 	b.Proj.applyGrad(dAtt, dMid, rows)
 	for q := c.seq0; q < c.seq1; q++ {
 		r0, tokens := int(ws.off[q])-r, int(ws.off[q+1]-ws.off[q])

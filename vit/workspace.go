@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/kernels"
 )
@@ -101,16 +102,17 @@ func chunkRows(dim int) int {
 	return 64
 }
 
-// NewWorkspace allocates for batches within size.
-func NewWorkspace(t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspace {
+// NewWorkspace lays out the memory for batches within size.
+func NewWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspace {
 	ws := &Workspace{trunk: t, pool: pool, mode: mode, max: size}
 	d, rows := t.Dim, size.Rows
-	f32 := func(n int) []float32 { return make([]float32, n) }
+	f32 := a.F32
 	block := func(rows int) saved {
-		return saved{
-			mid: f32(rows * d), qkv: f32(rows * 3 * d), att: f32(rows * d), h: f32(rows * t.Hidden),
-			mean1: f32(rows), rstd1: f32(rows), mean2: f32(rows), rstd2: f32(rows),
+		s := saved{mid: f32(rows * d), h: f32(rows * t.Hidden), mean2: f32(rows), rstd2: f32(rows)}
+		if t.Heads > 0 {
+			s.qkv, s.att, s.mean1, s.rstd1 = f32(rows*3*d), f32(rows*d), f32(rows), f32(rows)
 		}
+		return s
 	}
 	ws.X, ws.Out = f32(rows*d), f32(rows*d)
 	ws.off = make([]int32, 1, size.Seqs+1)
@@ -130,7 +132,7 @@ func NewWorkspace(t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspac
 		}
 		w.dAtt = f32(most * d)
 		strips := kernels.TNScratch(size.Tokens)
-		for l := range t.linears {
+		for l := range t.Linears {
 			strips = max(strips, kernels.TNScratch(min(l.gradRows(), l.Out)))
 		}
 		w.strips = f32(strips)
@@ -155,9 +157,11 @@ func NewWorkspace(t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspac
 	ws.final, ws.finalMean, ws.finalRstd = f32(rows*d), f32(rows), f32(rows)
 	panels := func(n int) kernels.Panels { return kernels.Panels{Data: f32(kernels.PanelLen(rows, n))} }
 	ws.grads = &gradients{
-		dOut: f32(rows * d), dMid: f32(rows * d), dIn: f32(rows * d), dn1: f32(rows * d), dn2: f32(rows * d),
-		dqkv: f32(rows * 3 * d), dh: f32(rows * t.Hidden),
-		xQKV: panels(d), xProj: panels(d), xFC1: panels(d), xFC2: panels(t.Hidden),
+		dOut: f32(rows * d), dMid: f32(rows * d), dIn: f32(rows * d), dn2: f32(rows * d), dh: f32(rows * t.Hidden),
+		xFC1: panels(d), xFC2: panels(t.Hidden),
+	}
+	if g := ws.grads; t.Heads > 0 {
+		g.dn1, g.dqkv, g.xQKV, g.xProj = f32(rows*d), f32(rows*3*d), panels(d), panels(d)
 	}
 	ws.DOut = f32(rows * d)
 	ws.parts = t.parts()
@@ -171,12 +175,18 @@ func (t *Trunk) parts() (ps []part) {
 		id byte
 		*Linear
 	}{{partFC2, b.FC2}, {partFC1, b.FC1}, {partQKV, b.QKV}, {partProj, b.Proj}} {
+		if l.Linear == nil {
+			continue
+		}
 		step := l.gradRows()
 		for m := 0; m < l.Out; m += step {
 			ps = append(ps, part{l.id, m, min(m+step, l.Out)})
 		}
 	}
-	return append(ps, part{layer: partNorm1}, part{layer: partNorm2})
+	if t.Heads > 0 {
+		ps = append(ps, part{layer: partNorm1})
+	}
+	return append(ps, part{layer: partNorm2})
 }
 
 // SetSequences says which rows belong together: sequence s has rows off[s]..off[s+1], off[0] = 0.
@@ -218,11 +228,11 @@ func (ws *Workspace) Backward() {
 	g, rows := ws.grads, ws.Rows()
 	ws.what = taskFinalNorm
 	ws.pool.Do(ws, len(ws.chunks)+1)
-	for _, p := range [...]struct {
-		p *kernels.Panels
-		n int
-	}{{&g.xQKV, ws.trunk.Dim}, {&g.xProj, ws.trunk.Dim}, {&g.xFC1, ws.trunk.Dim}, {&g.xFC2, ws.trunk.Hidden}} {
-		p.p.SetShape(rows, p.n)
+	g.xFC1.SetShape(rows, ws.trunk.Dim)
+	g.xFC2.SetShape(rows, ws.trunk.Hidden)
+	if ws.trunk.Heads > 0 {
+		g.xQKV.SetShape(rows, ws.trunk.Dim)
+		g.xProj.SetShape(rows, ws.trunk.Dim)
 	}
 	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= 0; ws.block-- {
 		ws.what = taskBlock

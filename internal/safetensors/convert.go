@@ -68,7 +68,7 @@ func checked(t Tensor) Tensor {
 // Float32s decodes an F32, F16 or BF16 tensor into dst, which has t.Len() elements.
 func (t *Tensor) Float32s(dst []float32) error {
 	if len(dst) != t.Len() {
-		return t.bad( "has %d elements of shape %v, but %d are wanted", t.Len(), t.Shape, len(dst))
+		return t.bad("has %d elements of shape %v, but %d are wanted", t.Len(), t.Shape, len(dst))
 	}
 	le := binary.LittleEndian
 	switch t.DType {
@@ -153,7 +153,7 @@ func copyInto[T number](t *Tensor, dst []T, data func() ([]T, error)) error {
 		return err
 	}
 	if len(v) != len(dst) {
-		return t.bad( "has %d elements of shape %v, but %d are wanted", len(v), t.Shape, len(dst))
+		return t.bad("has %d elements of shape %v, but %d are wanted", len(v), t.Shape, len(dst))
 	}
 	copy(dst, v)
 	return nil
@@ -170,7 +170,7 @@ func numbersOf[T number](t *Tensor, d DType) ([]T, error) {
 	}
 	v := make([]T, t.Len())
 	if _, err := binary.Decode(t.Data, binary.LittleEndian, v); err != nil {
-		return nil, t.bad( "%v", err)
+		return nil, t.bad("%v", err)
 	}
 	return v, nil
 }
@@ -183,7 +183,7 @@ func (t *Tensor) bad(format string, args ...any) error {
 }
 
 func (t *Tensor) wrongType(want string) error {
-	return t.bad( "is %s, but %s is wanted", t.DType, want)
+	return t.bad("is %s, but %s is wanted", t.DType, want)
 }
 
 // CheckFinite returns a *FormatError naming the first tensor with a NaN or an infinity, nil when there is none.

@@ -315,7 +315,7 @@ func (l *layout) arrange(size int64) error {
 	for i, e := range l.entries {
 		switch {
 		case e.to > size:
-			return badTensor(e.name, "its data ends at byte %d, but the file holds %d; it was cut short, copy or download it again", e.to, size)
+			return badTensor(e.name, "its data ends at byte %d, but the file has %d bytes of data; it was cut short, copy or download it again", e.to, size)
 		case e.from < end:
 			return badTensor(e.name, "its data overlaps the tensor before it")
 		case e.from > end:

@@ -16,7 +16,7 @@ type number interface {
 // bytesOf is the memory of v.
 func bytesOf[T number](v []T) []byte {
 	if len(v) == 0 {
-		return nil
+		return []byte{}
 	}
 	n := len(v) * int(unsafe.Sizeof(v[0]))
 	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), n)

@@ -37,7 +37,7 @@ const (
 	TailQ2 = 0x1.a79ca4p-4
 	TailQ3 = 0x1.efb46ep-4
 	TailQ4 = -0x1.371b3p-5
-	TailQ5 = 0x1.7c5926p-3
+	TailQ5 = 0x1.7c5924p-3 // one unit below the fit, which makes 1-Phi(0) exactly 1/2
 	TailQ6 = -0x1.3951fp-3
 	TailQ7 = 0x1.2ca3cap-5
 )

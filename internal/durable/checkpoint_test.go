@@ -1,0 +1,304 @@
+package durable
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const name = "checkpoint.safetensors"
+
+// payload is a checkpoint of step: the step, size bytes, and the SHA-256 of both.
+func payload(step uint64, size int) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, step)
+	for i := range size {
+		b = append(b, byte(uint64(i)*step))
+	}
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
+// stepOf validates a checkpoint.
+func stepOf(b []byte) (uint64, error) {
+	n := len(b) - sha256.Size
+	if n < 8 {
+		return 0, errNoSum
+	}
+	if sum := sha256.Sum256(b[:n]); !bytes.Equal(sum[:], b[n:]) {
+		return 0, errNoSum
+	}
+	return binary.LittleEndian.Uint64(b), nil
+}
+
+func writer(b []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	}
+}
+
+// validator stores the step of the accepted file in step.
+func (s *sim) validator(step *uint64) func(string) error {
+	return func(path string) (err error) {
+		node := s.names[path]
+		if node == nil {
+			return fs.ErrNotExist
+		}
+		*step, err = stepOf(node.data)
+		return err
+	}
+}
+
+// TestCrashStates cuts the power after every operation of three saves, many times each, recovers, saves again and cuts
+// again. A save that returned is never lost.
+func TestCrashStates(t *testing.T) {
+	states := 0
+	errCut := errors.New("power cut")
+	for _, journal := range []bool{true, false} {
+		for seed := range uint64(400) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			disk := newSim()
+			var saved, attempted uint64
+			for range 6 { // lives
+				disk.ops, disk.err, disk.failAt, disk.once = 0, errCut, 1+r.IntN(24), false
+				for disk.ops < disk.failAt {
+					attempted++
+					if saveCheckpoint(disk, "run", name, writer(payload(attempted, 50))) == nil {
+						saved = attempted
+					}
+				}
+				disk = disk.crash(r, journal)
+				states++
+				var step uint64
+				_, _, err := recoverDir(disk, "run", name, disk.validator(&step))
+				if saved == 0 && errors.Is(err, fs.ErrNotExist) {
+					continue
+				}
+				require.NoError(t, err, "journal %v seed %d", journal, seed)
+				require.GreaterOrEqual(t, step, saved, "journal %v seed %d", journal, seed)
+				require.LessOrEqual(t, step, attempted)
+				saved = step
+				for path := range disk.names {
+					require.NotContains(t, path, ".tmp")
+				}
+			}
+		}
+	}
+	require.Equal(t, 2*400*6, states)
+}
+
+// TestCrashFindsBadProtocols is the control: without either flush, checkpoints do get lost in the same simulation.
+func TestCrashFindsBadProtocols(t *testing.T) {
+	for what, d := range map[string]func(*sim) fsys{
+		"no file flush":   func(s *sim) fsys { return noSync{s} },
+		"no folder flush": func(s *sim) fsys { return noSyncDir{s} },
+	} {
+		lost := 0
+		for seed := range uint64(200) {
+			r := rand.New(rand.NewPCG(seed, 2))
+			disk := newSim()
+			for step := range uint64(3) {
+				require.NoError(t, saveCheckpoint(d(disk), "run", name, writer(payload(step+1, 50))))
+			}
+			disk = disk.crash(r, false)
+			var step uint64
+			if _, err := LoadNewest("run", name, disk.validator(&step)); err != nil || step != 3 {
+				lost++
+			}
+		}
+		require.Greater(t, lost, 50, what)
+	}
+}
+
+type noSync struct{ *sim }
+
+func (s noSync) create(path string, perm fs.FileMode) (file, error) {
+	f, err := s.sim.create(path, perm)
+	return unsynced{f}, err
+}
+
+type unsynced struct{ file }
+
+func (unsynced) Sync() error { return nil }
+
+type noSyncDir struct{ *sim }
+
+func (noSyncDir) syncDir(string) error { return nil }
+
+// TestSaveFaults fails every operation of a save in every way, once and lastingly. The checkpoint before it survives, the
+// error is told, and the next save after the fault works.
+func TestSaveFaults(t *testing.T) {
+	points := 0
+	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, io.ErrShortWrite} {
+		for _, once := range []bool{true, false} {
+			for at := 1; ; at++ {
+				disk := newSim()
+				for step := range uint64(2) {
+					require.NoError(t, saveCheckpoint(disk, "run", name, writer(payload(step+1, 600<<10))))
+				}
+				disk.ops, disk.failAt, disk.once, disk.err = 0, at, once, fault
+				disk.short = fault == io.ErrShortWrite
+				err := saveCheckpoint(disk, "run", name, writer(payload(3, 600<<10)))
+				if disk.ops < at {
+					require.NoError(t, err)
+					break // the save has fewer operations
+				}
+				points++
+				disk.failAt = 0
+				var step uint64
+				_, lerr := LoadNewest("run", name, disk.validator(&step))
+				require.NoError(t, lerr)
+				if err == nil {
+					t.Fatalf("operation %d failed with %v and the save said nothing", at, fault)
+				}
+				require.ErrorIs(t, err, fault)
+				require.Contains(t, []uint64{2, 3}, step)
+				if once {
+					for path := range disk.names {
+						require.NotContains(t, path, ".tmp")
+					}
+				}
+				require.NoError(t, saveCheckpoint(disk, "run", name, writer(payload(4, 10))))
+				_, lerr = LoadNewest("run", name, disk.validator(&step))
+				require.NoError(t, lerr)
+				require.Equal(t, uint64(4), step)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, points, 70)
+}
+
+func diskValidator(step *uint64) func(string) error {
+	return func(path string) error {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			*step, err = stepOf(b)
+		}
+		return err
+	}
+}
+
+func TestCheckpointPair(t *testing.T) {
+	dir := t.TempDir()
+	var step uint64
+	_, err := LoadNewest(dir, name, diskValidator(&step))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, dir)
+	for s := range uint64(3) {
+		require.NoError(t, SaveCheckpoint(dir, name, writer(payload(s+1, 10))))
+	}
+	newest, prev := filepath.Join(dir, name), filepath.Join(dir, "checkpoint.prev.safetensors")
+	require.Equal(t, []string{prev, newest}, ls(t, dir))
+	path, err := LoadNewest(dir, name, diskValidator(&step))
+	require.NoError(t, err)
+	require.Equal(t, newest, path)
+	require.Equal(t, uint64(3), step)
+
+	// A damaged newest gives way to the one before it and does not push that out at the next save.
+	require.NoError(t, os.WriteFile(newest, []byte("damaged by the card, long enough for a sum"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".checkpoint.safetensors.0123456789abcdef.tmp"), nil, 0o600))
+	path, refused, err := Recover(dir, name, diskValidator(&step))
+	require.NoError(t, err)
+	require.Equal(t, prev, path)
+	require.Equal(t, uint64(2), step)
+	require.Len(t, refused, 1)
+	require.ErrorContains(t, refused[0], newest+": checksum does not match")
+	require.Equal(t, []string{filepath.Join(dir, "checkpoint.damaged.safetensors"), prev}, ls(t, dir))
+	require.NoError(t, SaveCheckpoint(dir, name, writer(payload(9, 10))))
+	require.NoError(t, diskValidator(&step)(prev))
+	require.Equal(t, uint64(2), step)
+
+	// Both damaged: an error with both reasons.
+	require.NoError(t, os.WriteFile(newest, nil, 0o600))
+	require.NoError(t, os.WriteFile(prev, nil, 0o600))
+	_, _, err = Recover(dir, name, diskValidator(&step))
+	require.ErrorContains(t, err, newest)
+	require.ErrorContains(t, err, prev)
+	require.NotErrorIs(t, err, fs.ErrNotExist)
+}
+
+func ls(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	slices.Sort(paths)
+	return paths
+}
+
+// TestMain saves checkpoints for ever when TestKill starts this binary as a child.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("DURABLE_TEST_DIR")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	first, _ := strconv.ParseUint(os.Getenv("DURABLE_TEST_STEP"), 10, 64)
+	for step := first; ; step++ {
+		if err := SaveCheckpoint(dir, name, writer(payload(step, 100<<10))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(step)
+	}
+}
+
+// TestKill kills a process with SIGKILL while it saves, 20 times. What it said it saved is there, and Recover leaves
+// nothing else.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(1, 2))
+	var saved, step uint64
+	kills, temps := 0, 0
+	for range 20 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), "DURABLE_TEST_DIR="+dir, fmt.Sprintf("DURABLE_TEST_STEP=%d", saved+1))
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		if err := child.Start(); err != nil {
+			t.Skipf("cannot start a child process: %v", err)
+		}
+		lines := bufio.NewScanner(out)
+		killed := false
+		for lines.Scan() {
+			saved, err = strconv.ParseUint(lines.Text(), 10, 64)
+			require.NoError(t, err)
+			if !killed {
+				killed = true
+				time.AfterFunc(time.Duration(r.IntN(20_000))*time.Microsecond, func() { child.Process.Kill() })
+			}
+		}
+		require.Error(t, child.Wait())
+		kills++
+		for _, path := range ls(t, dir) {
+			if strings.HasSuffix(path, ".tmp") {
+				temps++
+			}
+		}
+		_, refused, err := Recover(dir, name, diskValidator(&step))
+		require.NoError(t, err)
+		require.Empty(t, refused)
+		require.GreaterOrEqual(t, step, saved)
+		saved = step
+		for _, path := range ls(t, dir) {
+			require.False(t, strings.HasSuffix(path, ".tmp"), path)
+		}
+	}
+	t.Logf("%d kills, %d temporary files swept, last step %d", kills, temps, saved)
+}

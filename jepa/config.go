@@ -1,0 +1,136 @@
+package jepa
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"edgejepa/vit"
+)
+
+// Kinds of predictor and loss.
+const (
+	PredictorViT = "vit"
+	PredictorMLP = "mlp"
+
+	LossSmoothL1 = "smooth_l1" // the official code's
+	LossL2       = "l2"        // the paper's
+)
+
+// Config is everything that, with the pictures, decides a run to the last bit. It is what RUN/config.json holds and
+// what a checkpoint must agree with.
+type Config struct {
+	Preset  string     `json:"preset"`
+	Encoder vit.Config `json:"encoder"`
+
+	Predictor      string `json:"predictor"`
+	PredictorDim   int    `json:"predictor_dim"`
+	PredictorDepth int    `json:"predictor_depth"`
+	PredictorHeads int    `json:"predictor_heads"`
+
+	Masks MaskConfig `json:"masks"`
+	Loss  string     `json:"loss"`
+
+	Batch  int    `json:"batch"`
+	Steps  int    `json:"steps"`
+	Warmup int    `json:"warmup_steps"`
+	Seed   uint64 `json:"seed"`
+
+	LR             float64    `json:"lr"`       // peak, after warm-up
+	StartLR        float64    `json:"start_lr"` // at the first step
+	FinalLR        float64    `json:"final_lr"` // at the last
+	WeightDecay    [2]float64 `json:"weight_decay"`
+	EMA            [2]float64 `json:"ema"`             // momentum of the target encoder, first and last step
+	Clip           float64    `json:"clip"`            // bound on the gradient's norm; 0: none
+	VarianceWeight float64    `json:"variance_weight"` // 0: the paper's loss alone
+
+	CropScale [2]float64 `json:"crop_scale"` // share of a picture's area that a crop takes
+	Flip      bool       `json:"flip"`
+}
+
+// Default is the recipe of a preset: what learns on small data (learning rate, EMA and crops after the public small-data
+// runs, the variance term after our own). Steps must still be set.
+func Default(p vit.Preset, imageSize, patchSize int) Config {
+	e := p.Config(imageSize, patchSize)
+	c := Config{
+		Preset: p.Name, Encoder: e,
+		Predictor: PredictorViT, PredictorDim: p.PredictorDim, PredictorDepth: p.PredictorDepth, PredictorHeads: p.Heads,
+		Loss: LossSmoothL1, Batch: 128, LR: 1e-3, WeightDecay: [2]float64{0.05, 0.05}, EMA: [2]float64{0.996, 0.9999},
+		Clip: 1, VarianceWeight: 0.1, CropScale: [2]float64{0.3, 1}, Flip: true,
+	}
+	if e.PatchSize > 0 {
+		c.Masks = DefaultMasks(e.Grid(), e.Grid())
+	}
+	return c
+}
+
+// SetSteps sets the length of the run, and the warm-up and rates that follow from it.
+func (c *Config) SetSteps(steps int) {
+	c.Steps = steps
+	c.Warmup = max(1, steps/10)
+	c.StartLR, c.FinalLR = c.LR/5, c.LR/1000
+}
+
+// Validate says what is wrong, all of it at once.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	if err := c.Encoder.Validate(); err != nil {
+		return err
+	}
+	bad(c.Predictor == PredictorViT || c.Predictor == PredictorMLP, "predictor %q: choose %s or %s", c.Predictor, PredictorViT, PredictorMLP)
+	bad(c.PredictorDim >= 4 && c.PredictorDim <= 2048 && c.PredictorDim%4 == 0, "predictor_dim is %d: it must be a multiple of 4 in 4..2048", c.PredictorDim)
+	bad(c.PredictorDepth >= 1 && c.PredictorDepth <= 64, "predictor_depth is %d: it must lie in 1..64", c.PredictorDepth)
+	bad(c.PredictorHeads >= 1 && c.PredictorDim%max(c.PredictorHeads, 1) == 0, "predictor_heads %d must divide predictor_dim %d", c.PredictorHeads, c.PredictorDim)
+	bad(c.Loss == LossSmoothL1 || c.Loss == LossL2, "loss %q: choose %s or %s", c.Loss, LossSmoothL1, LossL2)
+	bad(c.Batch >= 2 && c.Batch <= 4096, "batch is %d: it must lie in 2..4096", c.Batch)
+	bad(c.Steps >= 1, "steps is %d: at least one is needed", c.Steps)
+	bad(c.Warmup >= 0 && c.Warmup <= c.Steps, "warmup_steps is %d of %d steps", c.Warmup, c.Steps)
+	for _, v := range []struct {
+		name   string
+		v      float64
+		lo, hi float64
+	}{
+		{"lr", c.LR, 1e-8, 1}, {"start_lr", c.StartLR, 0, 1}, {"final_lr", c.FinalLR, 0, 1},
+		{"weight_decay", c.WeightDecay[0], 0, 10}, {"weight_decay", c.WeightDecay[1], 0, 10},
+		{"ema", c.EMA[0], 0, 1}, {"ema", c.EMA[1], 0, 1}, {"clip", c.Clip, 0, 1e6}, {"variance_weight", c.VarianceWeight, 0, 1000},
+		{"crop_scale", c.CropScale[0], 0.01, 1}, {"crop_scale", c.CropScale[1], 0.01, 1},
+	} {
+		bad(v.v >= v.lo && v.v <= v.hi, "%s is %g: it must lie in %g..%g", v.name, v.v, v.lo, v.hi)
+	}
+	bad(c.CropScale[0] <= c.CropScale[1], "crop_scale: %g is above %g", c.CropScale[0], c.CropScale[1])
+	bad(c.Masks.GridH == c.Encoder.Grid() && c.Masks.GridW == c.Encoder.Grid(), "masks are for a grid of %dx%d, the encoder has %d",
+		c.Masks.GridH, c.Masks.GridW, c.Encoder.Grid())
+	if err := c.Masks.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// JSON is the configuration as files hold it.
+func (c Config) JSON() string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic("jepa: a Config always has a JSON form")
+	}
+	return string(b)
+}
+
+// ParseConfig reads and validates the JSON form; unknown keys are refused.
+func ParseConfig(text string) (Config, error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	var c Config
+	if err := d.Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("run configuration: %w", err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("run configuration: %w", err)
+	}
+	return c, nil
+}

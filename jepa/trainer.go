@@ -1,0 +1,333 @@
+package jepa
+
+import (
+	"math"
+
+	"edgejepa/internal/arena"
+	"edgejepa/internal/parallel"
+	"edgejepa/jepa/optim"
+	"edgejepa/kernels"
+	"edgejepa/vit"
+)
+
+// Trainer holds a run: the context encoder and predictor that learn, the target encoder that follows, the optimiser's
+// moments, and all the memory that a step takes. Its state is a function of the configuration, the pictures and the
+// number of steps done; nothing else is hidden in it.
+type Trainer struct {
+	Config    Config
+	Context   *vit.Encoder
+	Target    *vit.Encoder // EMA of Context
+	Predictor *Predictor
+
+	step    int // optimiser steps done
+	skipped int // steps passed over because a gradient was not finite
+
+	pool      *parallel.Pool
+	repack    *vit.Repacker
+	context   *vit.Pass
+	target    *vit.Pass
+	predict   *predictorPass
+	variance  *variance
+	sampler   *Sampler
+	schedule  optim.Schedule
+	drawn     Masks  // the sampler's
+	masks     *Masks // of the present step
+	monitor   monitor
+	wanted    []float32 // [M·B·K, D] layer-normed target tokens of the hidden blocks
+	guess     []float32 // [M·B·K, D] predictions
+	dGuess    []float32
+	dContext  []float32 // [context rows, D]
+	tokens    []float32 // target tokens of the present step, [B, N, D]
+	moments   [2]moments
+	spans     []span
+	losses    []float64 // per task
+	squares   []float64
+	update    kernels.AdamW
+	gscale    float32
+	momentum  float32
+	lossScale float32
+	what      trainerTask
+}
+
+// moments are Adam's running means of one model's gradient and of its square, flat like the parameters.
+type moments struct{ m, v []float32 }
+
+// span is a piece of a parameter that one optimiser task updates.
+type span struct {
+	p, g, m, v, target []float32 // target nil: no EMA
+	decay              bool
+}
+
+type trainerTask byte
+
+const (
+	taskWanted trainerTask = iota
+	taskLoss
+	taskSquares
+	taskUpdate
+	taskVariance
+)
+
+// Elements that one task takes: fixed, so that sums are the same for any number of workers.
+const (
+	lossChunk   = 1 << 14
+	squareChunk = 1 << 16
+	updateChunk = 1 << 14
+)
+
+// Stats says what a step did.
+type Stats struct {
+	Step        int
+	Loss        float64 // the prediction loss, mean over everything predicted
+	Variance    float64 // the variance term, weighted
+	GradNorm    float64 // before clipping
+	LR          float64
+	WeightDecay float64
+	EMA         float64
+	Skipped     bool // the gradient was not finite: nothing was updated
+}
+
+// NewTrainer allocates a run of a valid configuration and starts it at its initial weights.
+func NewTrainer(c Config, pool *parallel.Pool) (*Trainer, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	t := arena.Build(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, pool) })
+	t.Init()
+	return t, nil
+}
+
+// Footprint is what a trainer of a valid configuration allocates, in bytes, before it does.
+func Footprint(c Config, threads int) int64 {
+	pool := parallel.New(threads)
+	defer pool.Close()
+	return arena.Measure(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, pool) })
+}
+
+func placeTrainer(a *arena.Arena, c Config, pool *parallel.Pool) *Trainer {
+	e, d := c.Encoder, c.Encoder.Dim
+	visible, block := c.Masks.MaxContext(), c.Masks.MaxTarget()
+	rows, hidden := c.Batch*visible, c.Batch*c.Masks.Targets*block
+	t := &Trainer{Config: c, pool: pool, sampler: NewSampler(c.Masks), schedule: c.schedule()}
+	t.Context = vit.PlaceEncoder(a, e, true)
+	t.Predictor = placePredictor(a, c)
+	t.Target = vit.PlaceEncoder(a, e, false)
+	t.context = t.Context.PlacePass(a, pool, c.Batch, rows, vit.Train)
+	t.target = t.Target.PlacePass(a, pool, c.Batch, c.Batch*e.Tokens(), vit.Infer)
+	t.predict = t.Predictor.placePass(a, pool, predictorSize{
+		batch: c.Batch, targets: c.Masks.Targets, contextRows: rows, contextTokens: visible, targetTokens: block})
+	t.wanted, t.guess, t.dGuess = a.F32(hidden*d), a.F32(hidden*d), a.F32(hidden*d)
+	t.dContext = a.F32(rows * d)
+	t.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
+	t.monitor = placeMonitor(a, c.Batch, d)
+	for i, ps := range t.trained() {
+		n := len(ps.Value)
+		if a.Measuring() {
+			for _, p := range ps.List {
+				n += p.Len()
+			}
+		}
+		t.moments[i] = moments{a.F32(n), a.F32(n)}
+	}
+	if a.Measuring() {
+		return t
+	}
+	t.losses = make([]float64, (hidden*d+lossChunk-1)/lossChunk)
+	for i, ps := range t.trained() {
+		target := t.Target.Params.Value
+		if i > 0 {
+			target = nil
+		}
+		t.addSpans(ps, t.moments[i], target)
+		t.squares = append(t.squares, make([]float64, (len(ps.Grad)+squareChunk-1)/squareChunk)...)
+	}
+	t.repack = vit.NewRepacker(pool)
+	t.repack.Include(t.Context.Linears)
+	t.repack.Include(t.Target.Linears)
+	t.repack.Include(t.Predictor.linears)
+	return t
+}
+
+// trained lists the parameters that the optimiser updates.
+func (t *Trainer) trained() [2]*vit.Params {
+	return [2]*vit.Params{&t.Context.Params, &t.Predictor.Params}
+}
+
+// addSpans cuts each parameter into pieces of at most updateChunk values.
+func (t *Trainer) addSpans(ps *vit.Params, mo moments, target []float32) {
+	off := 0
+	for _, p := range ps.List {
+		for lo := 0; lo < p.Len(); lo += updateChunk {
+			hi := min(lo+updateChunk, p.Len())
+			s := span{p: p.Value[lo:hi], g: p.Grad[lo:hi], m: mo.m[off+lo : off+hi], v: mo.v[off+lo : off+hi], decay: p.Decay}
+			if target != nil {
+				s.target = target[off+lo : off+hi]
+			}
+			t.spans = append(t.spans, s)
+		}
+		off += p.Len()
+	}
+}
+
+// Init sets the run to its start: initial weights by the seed, the target encoder equal to the context encoder.
+func (t *Trainer) Init() {
+	t.Context.Params.Init(t.Config.Seed)
+	t.Predictor.Params.Init(t.Config.Seed)
+	copy(t.Target.Params.Value, t.Context.Params.Value)
+	for _, mo := range t.moments {
+		clear(mo.m)
+		clear(mo.v)
+	}
+	t.step, t.skipped = 0, 0
+	t.monitor.reset()
+	t.repack.Repack()
+}
+
+// Done is how many optimiser steps the run has made.
+func (t *Trainer) Done() int { return t.step }
+
+// Skipped is how many of them were passed over.
+func (t *Trainer) Skipped() int { return t.skipped }
+
+// Step trains on one batch of normalised pictures px [B, C, S, S]: the method, in its order (arXiv 2301.08243).
+func (t *Trainer) Step(px []float32) Stats {
+	t.sampler.Sample(&t.drawn, t.Config.Seed, t.step, t.Config.Batch)
+	r := rates{t.schedule.LR(t.step), t.schedule.WeightDecay(t.step), t.schedule.EMA(t.step)}
+	return t.stepWith(px, &t.drawn, r, nil)
+}
+
+// rates are what the schedules say for one step.
+type rates struct{ lr, weightDecay, ema float64 }
+
+// stepWith is Step with given masks and rates. inspect, if not nil, is called when gradients are there and weights are
+// still what they were.
+func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func()) Stats {
+	c, d := t.Config, t.Config.Encoder.Dim
+	t.masks = masks
+	st := Stats{Step: t.step + 1, LR: r.lr, WeightDecay: r.weightDecay, EMA: r.ema}
+	n := c.Masks.Targets * c.Batch * t.masks.TargetLen * d // values predicted
+
+	// The target encoder sees all patches; its tokens at the hidden blocks, layer-normed, are to be guessed.
+	t.tokens = t.target.Forward(px, c.Batch, nil, nil)
+	t.run(taskWanted, c.Masks.Targets*c.Batch)
+	t.target.Mean(t.monitor.next())
+
+	// The context encoder sees the visible patches, the predictor guesses from them.
+	z := t.context.Forward(px, c.Batch, t.masks.Context, t.masks.ContextOff)
+	t.predict.Forward(t.guess, z, t.masks, c.Batch)
+	t.lossScale = float32(1 / float64(n))
+	chunks := (n + lossChunk - 1) / lossChunk
+	t.run(taskLoss, chunks)
+	for _, l := range t.losses[:chunks] {
+		st.Loss += l
+	}
+	st.Loss /= float64(n)
+
+	clear(t.Context.Params.Grad)
+	clear(t.Predictor.Params.Grad)
+	dz := t.context.DTokens()
+	t.predict.Backward(dz, t.dGuess)
+	if c.VarianceWeight > 0 {
+		t.context.Mean(t.variance.pooled)
+		st.Variance = t.variance.apply()
+		t.run(taskVariance, c.Batch)
+	}
+	t.context.Backward()
+	if inspect != nil {
+		inspect()
+	}
+	t.optimise(&st)
+	t.step++
+	return st
+}
+
+// optimise clips the gradient, updates the weights by AdamW and lets the target encoder follow.
+func (t *Trainer) optimise(st *Stats) {
+	c := t.Config
+	t.run(taskSquares, len(t.squares))
+	sum := 0.0
+	for _, s := range t.squares {
+		sum += s
+	}
+	st.GradNorm = math.Sqrt(sum)
+	if math.IsNaN(sum) || math.IsInf(sum, 0) || math.IsNaN(st.Loss) {
+		st.Skipped = true
+		t.skipped++
+		return
+	}
+	t.gscale = float32(optim.ClipScale(st.GradNorm, c.Clip))
+	t.momentum = float32(st.EMA)
+	t.update = optim.AdamW(st.LR, st.WeightDecay, t.step+1)
+	t.run(taskUpdate, len(t.spans))
+	t.repack.Repack()
+}
+
+func (t *Trainer) run(what trainerTask, tasks int) {
+	t.what = what
+	t.pool.Do(t, tasks)
+}
+
+// Run is one task of the present phase.
+func (t *Trainer) Run(n, _ int) {
+	c, d := t.Config, t.Config.Encoder.Dim
+	switch t.what {
+	case taskWanted: // sequence n = block·B + picture
+		k := t.masks.TargetLen
+		block, b := n/c.Batch, n%c.Batch
+		for i, patch := range t.masks.Targets[(b*c.Masks.Targets+block)*k:][:k] {
+			token := t.tokens[(b*c.Encoder.Tokens()+int(patch))*d:][:d]
+			kernels.LayerNorm(t.wanted[(n*k+i)*d:][:d], token, nil, nil, nil, nil, 1, d, targetEps)
+		}
+	case taskLoss:
+		lo := n * lossChunk
+		hi := min(lo+lossChunk, c.Masks.Targets*c.Batch*t.masks.TargetLen*d)
+		loss := kernels.SmoothL1
+		if c.Loss == LossL2 {
+			loss = kernels.SquaredError
+		}
+		t.losses[n] = loss(t.dGuess[lo:hi], t.guess[lo:hi], t.wanted[lo:hi], t.lossScale)
+	case taskVariance: // picture n: the pooled gradient spreads evenly over its tokens
+		r0, r1 := int(t.masks.ContextOff[n]), int(t.masks.ContextOff[n+1])
+		g := t.variance.grad[n*d : (n+1)*d]
+		kernels.Scale(g, 1/float32(r1-r0))
+		for r := r0; r < r1; r++ {
+			kernels.Add(t.context.DTokens()[r*d:(r+1)*d], g)
+		}
+	case taskSquares:
+		t.squares[n] = kernels.SumSquares(t.gradient(n))
+	case taskUpdate:
+		s := t.spans[n]
+		u := t.update
+		if !s.decay {
+			u.WeightDecay = 0
+		}
+		if s.target != nil {
+			u.StepEMA(s.p, s.g, s.m, s.v, s.target, t.gscale, t.momentum)
+		} else {
+			u.Step(s.p, s.g, s.m, s.v, t.gscale)
+		}
+	}
+}
+
+// targetEps is the epsilon of the layer norm over target tokens.
+const targetEps = 1e-5
+
+// gradient is piece n of both models' gradients.
+func (t *Trainer) gradient(n int) []float32 {
+	for _, ps := range t.trained() {
+		pieces := (len(ps.Grad) + squareChunk - 1) / squareChunk
+		if n < pieces {
+			return ps.Grad[n*squareChunk : min((n+1)*squareChunk, len(ps.Grad))]
+		}
+		n -= pieces
+	}
+	panic("jepa: gradient: no such piece")
+}
+
+// schedule is the run's rates as functions of the step.
+func (c Config) schedule() optim.Schedule {
+	return optim.Schedule{
+		Steps: c.Steps, Warmup: c.Warmup, StartLR: c.StartLR, PeakLR: c.LR, FinalLR: c.FinalLR,
+		StartWD: c.WeightDecay[0], FinalWD: c.WeightDecay[1], StartEMA: c.EMA[0], FinalEMA: c.EMA[1],
+	}
+}

@@ -1,0 +1,38 @@
+//go:build !purego
+
+package kernels
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Chains of four are for weights that obey the rule: one step beyond it, on weights that Pack sends to the other tile,
+// they are wrong.
+func TestI8ChainsNEON(t *testing.T) {
+	if !useNEON {
+		t.Skip("needs NEON; TestRequiredISA says whether it may be missing")
+	}
+	a := slices.Repeat([]int8{-128}, 64)
+	product := func(w []int8, force bool) []int32 {
+		var p PanelsI8
+		p.pack(w, 64, 1, i8Runs)
+		require.Equal(t, CheckChains(w, 1, 64) == nil, p.chain4)
+		p.chain4 = p.chain4 || force
+		acc := []int32{0}
+		GemmI8(acc, 1, a, 64, 1, &p)
+		return acc
+	}
+	for _, sign := range []int8{1, -1} {
+		w := make([]int8, 64)
+		for k := range w {
+			w[k] = fullChain(sign)(nil, 0, k)
+		}
+		require.Equal(t, gemmI8Oracle(a, 64, 1, w, 64, 1), product(w, false))
+		w[32+8] = 66 * sign // 257 * 128 = 32896
+		require.Equal(t, gemmI8Oracle(a, 64, 1, w, 64, 1), product(w, false))
+		require.NotEqual(t, gemmI8Oracle(a, 64, 1, w, 64, 1), product(w, true))
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import "fmt"
+
+// allocation says where each value lives.
+type allocation struct {
+	regs     map[*value][]int // one register, or one for each vector of a block
+	resident map[*value]bool  // constants and arguments that keep a register for the whole loop
+	scratch  []map[*value]int // by operation: where to load those that do not
+	spare    []int            // by operation: a register for the printer's own use
+}
+
+// target is what the allocator must know about an architecture.
+type target interface {
+	registers() int
+	vectors() int // registers in a block
+	// inMemory says whether operand v of o, if not resident, is read from memory as it stands.
+	inMemory(o op, v *value) bool
+	// ownResult says whether o writes its result before it has read its operands.
+	ownResult(o op) bool
+	// needsSpare says whether o needs a register besides.
+	needsSpare(o op) bool
+}
+
+// allocate keeps as many constants and arguments in registers as there is room for.
+func allocate(k *kernel, t target) (*allocation, error) {
+	var invariant []*value
+	for _, kind := range []valueKind{argument, constant} {
+		for _, v := range k.values {
+			if v.kind == kind {
+				invariant = append(invariant, v)
+			}
+		}
+	}
+	var err error
+	for n := len(invariant); n >= 0; n-- {
+		var a *allocation
+		if a, err = tryAllocate(k, t, invariant[:n]); err == nil {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", k.name, err)
+}
+
+func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
+	a := &allocation{regs: map[*value][]int{}, resident: map[*value]bool{}}
+	free := make([]bool, t.registers())
+	for i := range free {
+		free[i] = true
+	}
+	full := false
+	take := func(n int) []int {
+		var regs []int
+		for r := 0; r < len(free) && len(regs) < n; r++ {
+			if free[r] {
+				regs, free[r] = append(regs, r), false
+			}
+		}
+		if len(regs) < n {
+			full = true
+			return make([]int, n)
+		}
+		return regs
+	}
+	release := func(regs ...int) {
+		for _, r := range regs {
+			free[r] = true
+		}
+	}
+	width := func(v *value) int {
+		if v.shared {
+			return 1
+		}
+		return t.vectors()
+	}
+
+	for _, v := range k.values {
+		if v.kind == accumulator {
+			a.regs[v] = take(width(v))
+		}
+	}
+	for _, v := range resident {
+		a.regs[v], a.resident[v] = take(1), true
+	}
+	last := map[*value]int{}
+	for i, o := range k.ops {
+		for _, v := range o.operands() {
+			last[v] = i
+		}
+	}
+	for i, o := range k.ops {
+		loads := map[*value]int{}
+		for _, v := range o.operands() {
+			invariant := v.kind == constant || v.kind == argument
+			if _, done := loads[v]; invariant && !done && !a.resident[v] && !t.inMemory(o, v) {
+				loads[v] = take(1)[0]
+			}
+		}
+		spare := -1
+		if t.needsSpare(o) {
+			spare = take(1)[0]
+		}
+		a.scratch, a.spare = append(a.scratch, loads), append(a.spare, spare)
+
+		// The result moves into the registers of an operand that dies here, if it may.
+		dying := map[*value]bool{}
+		for _, v := range o.operands() {
+			if v.kind == temporary && last[v] == i {
+				dying[v] = true
+			}
+		}
+		if d := o.dst; d != nil && d.kind == temporary {
+			for _, v := range o.operands() {
+				if mayReuse := !t.ownResult(o) || o.code == opSelect && v == o.a; mayReuse && dying[v] && width(v) == width(d) {
+					a.regs[d] = a.regs[v]
+					delete(dying, v)
+					break
+				}
+			}
+			if a.regs[d] == nil {
+				a.regs[d] = take(width(d))
+			}
+		}
+		for v := range dying {
+			release(a.regs[v]...)
+		}
+		for _, r := range loads {
+			release(r)
+		}
+		if spare >= 0 {
+			release(spare)
+		}
+	}
+	if full {
+		return nil, fmt.Errorf("out of registers with %d values resident", len(resident))
+	}
+	return a, nil
+}
+
+// reg returns the register of v for vector u of the block, at operation i.
+func (a *allocation) reg(i int, v *value, u int) int {
+	if r, ok := a.scratch[i][v]; ok {
+		return r
+	}
+	if r := a.regs[v]; len(r) == 1 {
+		return r[0]
+	} else {
+		return r[u]
+	}
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// arm64 prints ARMv8.0 Advanced SIMD. Go's assembler lacks the vector arithmetic, so the listing begins with macros that
+// encode it; they take register numbers in ARM's order, the result first, where Go's own instructions have it last.
+type arm64 struct {
+	printer
+	index map[uint32]int
+	ptr   map[*arg]string
+}
+
+// arm64Macro holds the encodings with all register fields zero: dst in bits 0-4, n in 5-9, m in 16-20.
+var arm64Macro = []struct {
+	name  string
+	base  uint32
+	unary bool
+	what  string
+}{
+	{"FADD4S", 0x4e20d400, false, "d = n + m"},
+	{"FSUB4S", 0x4ea0d400, false, "d = n - m"},
+	{"FMUL4S", 0x6e20dc00, false, "d = n * m"},
+	{"FDIV4S", 0x6e20fc00, false, "d = n / m"},
+	{"FSQRT4S", 0x6ea1f800, true, "d = sqrt(n)"},
+	{"FCMGT4S", 0x6ea0e400, false, "d = n > m ? all ones : 0"},
+	{"BIC16B", 0x4e601c00, false, "d = n &^ m"},
+	{"FCVTL2D", 0x0e617800, true, "d = float64(lower half of n)"},
+	{"FCVTL2D2", 0x4e617800, true, "d = float64(upper half of n)"},
+	{"FADD2D", 0x4e60d400, false, "d = n + m, float64"},
+	{"FMUL2D", 0x6e60dc00, false, "d = n * m, float64"},
+}
+
+// arm64Op holds the operations that are one of these macros.
+var arm64Op = map[opcode]string{opAdd: "FADD4S", opSub: "FSUB4S", opMul: "FMUL4S", opDiv: "FDIV4S", opAndNot: "BIC16B",
+	opAdd64: "FADD2D", opMul64: "FMUL2D"}
+
+func (*arm64) registers() int           { return 32 }
+func (*arm64) vectors() int             { return block / 4 }
+func (*arm64) inMemory(op, *value) bool { return false }
+func (*arm64) ownResult(o op) bool      { return o.code == opMax || o.code == opSelect }
+func (*arm64) needsSpare(o op) bool     { return o.code == opMax && o.dst == o.b }
+
+const (
+	arm64Count  = "R9"
+	arm64Stride = "R10"
+	arm64Table  = "R11"
+)
+
+func printARM64(list []*kernel) ([]byte, error) {
+	p := &arm64{}
+	p.WriteString(header)
+	for _, m := range arm64Macro {
+		if m.unary {
+			fmt.Fprintf(p, "#define %s(d, n) WORD $(0x%08x | (d) | (n)<<5) // %s\n", m.name, m.base, m.what)
+		} else {
+			fmt.Fprintf(p, "#define %s(d, n, m) WORD $(0x%08x | (d) | (n)<<5 | (m)<<16) // %s\n", m.name, m.base, m.what)
+		}
+	}
+	p.WriteString("\n")
+	var all []*value
+	all, p.index = constants(list)
+	p.table(all, 16)
+	for _, k := range list {
+		a, err := allocate(k, p)
+		if err != nil {
+			return nil, fmt.Errorf("arm64: %w", err)
+		}
+		p.k, p.a = k, a
+		p.routine()
+	}
+	return p.Bytes(), nil
+}
+
+func (p *arm64) routine() {
+	k := p.k
+	p.text()
+	p.ptr = map[*arg]string{}
+	for _, a := range k.args {
+		switch {
+		case a == k.count:
+			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, arm64Count)
+		case a.kind == integer:
+			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, arm64Stride)
+		case a.kind == pointer:
+			p.ptr[a] = fmt.Sprintf("R%d", len(p.ptr))
+			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, p.ptr[a])
+		}
+	}
+	if k.usesConstants() {
+		p.ins("", "MOVD $vectorConst<>(SB), %s", arm64Table)
+	}
+	for _, v := range k.values {
+		if p.a.resident[v] {
+			p.loadInvariant(v, p.a.regs[v][0])
+		}
+	}
+	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ %d(%s), F%d", off, ptr, reg) })
+
+	fmt.Fprintf(p, "\n\tPCALIGN $16\nloop:\n")
+	for i, o := range k.ops {
+		p.i = i
+		p.op(o)
+	}
+	for _, a := range k.args {
+		if a.kind != pointer {
+			continue
+		}
+		switch a.step {
+		case stepBlock:
+			p.ins("", "ADD $%d, %s", block*4, p.ptr[a])
+		case stepFloat:
+			p.ins("", "ADD $4, %s", p.ptr[a])
+		case stepStride:
+			p.ins("", "ADD %s, %s", arm64Stride, p.ptr[a])
+		}
+	}
+	by := block
+	if k.count.name == "rows" {
+		by = 1
+	}
+	p.ins("", "SUBS $%d, %s", by, arm64Count)
+	p.ins("", "BNE loop")
+	p.WriteString("\n")
+
+	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ F%d, %d(%s)", reg, off, ptr) })
+	p.WriteString("\tRET\n\n")
+}
+
+// accumulators is as on amd64, with registers half as wide.
+func (p *arm64) accumulators(f func(reg, off int, ptr string)) {
+	for _, v := range p.k.values {
+		if v.kind != accumulator {
+			continue
+		}
+		for u, reg := range p.a.regs[v] {
+			off := 16 * u
+			if v.wide > 0 {
+				off = 32*u + 16*(v.wide-1)
+			}
+			f(reg, off, p.ptr[v.from])
+		}
+	}
+}
+
+func (p *arm64) loadInvariant(v *value, reg int) {
+	if v.kind == constant {
+		p.ins(v.name, "FMOVQ %d(%s), F%d", 16*p.index[v.bits], arm64Table, reg)
+	} else {
+		p.ins("", "FMOVS %s+%d(FP), F%d", v.name, v.from.offset, reg)
+		p.ins("", "VDUP V%d.S[0], V%d.S4", reg, reg)
+	}
+}
+
+func (p *arm64) op(o op) {
+	var loaded []*value
+	for _, v := range o.operands() {
+		if reg, ok := p.a.scratch[p.i][v]; ok && !slices.Contains(loaded, v) {
+			p.loadInvariant(v, reg)
+			loaded = append(loaded, v)
+		}
+	}
+	n := p.vectors()
+	if o.dst != nil && o.dst.shared {
+		n = 1
+	}
+	each(n, o.String(), func(u int, comment string) {
+		r := func(v *value) int { return p.r(v, u) }
+		var d int
+		if o.dst != nil {
+			d = r(o.dst)
+		}
+		switch o.code {
+		case opLoad:
+			p.ins(comment, "FMOVQ %d(%s), F%d", 16*u, p.ptr[o.ptr], d)
+		case opLoad1:
+			p.ins(comment, "VLD1R (%s), [V%d.S4]", p.ptr[o.ptr], d)
+		case opStore:
+			p.ins(comment, "FMOVQ F%d, %d(%s)", r(o.a), 16*u, p.ptr[o.ptr])
+		case opSqrt:
+			p.ins(comment, "FSQRT4S(%d, %d)", d, r(o.a))
+		case opLess:
+			p.ins(comment, "FCMGT4S(%d, %d, %d)", d, r(o.b), r(o.a))
+		case opMax:
+			// FMAX would let a NaN through.
+			if d == r(o.b) {
+				p.ins(comment, "FCMGT4S(%d, %d, %d)", p.a.spare[p.i], r(o.a), r(o.b))
+				p.ins("", "VBIT V%d.B16, V%d.B16, V%d.B16", p.a.spare[p.i], r(o.a), d)
+			} else {
+				p.ins(comment, "FCMGT4S(%d, %d, %d)", d, r(o.a), r(o.b))
+				p.ins("", "VBSL V%d.B16, V%d.B16, V%d.B16", r(o.b), r(o.a), d)
+			}
+		case opSelect:
+			p.ins(comment, "VBSL V%d.B16, V%d.B16, V%d.B16", r(o.c), r(o.b), d)
+		case opAnd:
+			p.ins(comment, "VAND V%d.B16, V%d.B16, V%d.B16", r(o.b), r(o.a), d)
+		case opShl:
+			p.ins(comment, "VSHL $%d, V%d.S4, V%d.S4", o.imm, r(o.a), d)
+		case opAddInt:
+			p.ins(comment, "VADD V%d.S4, V%d.S4, V%d.S4", r(o.b), r(o.a), d)
+		case opLow:
+			p.ins(comment, "FCVTL2D(%d, %d)", d, r(o.a))
+		case opHigh:
+			p.ins(comment, "FCVTL2D2(%d, %d)", d, r(o.a))
+		default:
+			p.ins(comment, "%s(%d, %d, %d)", arm64Op[o.code], d, r(o.a), r(o.b))
+		}
+	})
+}

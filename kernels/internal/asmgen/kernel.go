@@ -1,0 +1,271 @@
+package main
+
+import "fmt"
+
+// block is how many float32 one turn of every loop handles: two AVX2 registers, four NEON registers. It is also the
+// number of virtual lanes of a sum (type lanes in package kernels), so that a register is a run of lanes.
+const block = 16
+
+// kernel is one vector routine: its arguments in frame order, and the body of its only loop as a list of operations
+// in which every value is assigned once, accumulators excepted.
+type kernel struct {
+	name string
+	doc  string // the loop, in the words of the Go version
+	args []*arg
+	ops  []op
+
+	values []*value
+	consts []*value
+	count  *arg
+}
+
+// arg is one argument of the routine. The assembler takes g for a register, so no argument has that name.
+type arg struct {
+	name   string
+	kind   argKind
+	offset int  // in the frame
+	step   step // how a pointer moves from turn to turn
+	stride *arg // for stepStride
+}
+
+type argKind int
+
+const (
+	pointer argKind = iota
+	integer
+	scalar
+)
+
+type step int
+
+const (
+	stepBlock  step = iota // by one block
+	stepNone               // accumulators stay
+	stepStride             // to the next row, by the bytes in another argument
+	stepFloat              // by one float32
+)
+
+// value is what an operation yields: one register for each vector of a block, or a single one if it is the same
+// everywhere (shared).
+type value struct {
+	name   string
+	shared bool
+	kind   valueKind
+	bits   uint32 // of a constant
+	from   *arg   // of a scalar or an accumulator
+	wide   int    // of an accumulator: 0 float32; 1, 2 the low or high halves of float64
+}
+
+type valueKind int
+
+const (
+	temporary valueKind = iota
+	constant
+	argument
+	accumulator
+)
+
+// op is one operation on whole vectors; dst is nil for a store.
+type op struct {
+	code    opcode
+	dst     *value
+	a, b, c *value
+	ptr     *arg
+	imm     int
+}
+
+type opcode int
+
+const (
+	opLoad   opcode = iota
+	opLoad1         // one float32 for all lanes
+	opStore         //
+	opAdd           // a + b
+	opSub           // a - b
+	opMul           // a * b
+	opDiv           // a / b
+	opSqrt          // sqrt(a)
+	opMax           // a > b ? a : b
+	opLess          // a < b ? all ones : 0
+	opSelect        // bits of b where a is all ones, else of c
+	opAnd           // a & b
+	opAndNot        // a &^ b
+	opShl           // a << imm, as uint32
+	opAddInt        // a + b, as uint32
+	opLow           // float64 of the lower half of a
+	opHigh          // float64 of the upper half of a
+	opAdd64         // a + b in float64
+	opMul64         // a * b in float64
+)
+
+// String is the operation in Go's terms, for the comments of the listing.
+func (o op) String() string {
+	switch o.code {
+	case opLoad, opLoad1:
+		return fmt.Sprintf("%s = %s[]", o.dst.name, o.ptr.name)
+	case opStore:
+		return fmt.Sprintf("%s[] = %s", o.ptr.name, o.a.name)
+	case opSqrt:
+		return fmt.Sprintf("%s = sqrt(%s)", o.dst.name, o.a.name)
+	case opMax:
+		return fmt.Sprintf("%s = %s > %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.a.name, o.b.name)
+	case opSelect:
+		return fmt.Sprintf("%s = %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.c.name)
+	case opShl:
+		return fmt.Sprintf("%s = %s << %d", o.dst.name, o.a.name, o.imm)
+	case opLow:
+		return fmt.Sprintf("%s = float64(%s), lower half", o.dst.name, o.a.name)
+	case opHigh:
+		return fmt.Sprintf("%s = float64(%s), upper half", o.dst.name, o.a.name)
+	}
+	sign := map[opcode]string{opAdd: "+", opSub: "-", opMul: "*", opDiv: "/", opLess: "<", opAnd: "&", opAndNot: "&^",
+		opAddInt: "+", opAdd64: "+", opMul64: "*"}[o.code]
+	if o.dst == o.a {
+		return fmt.Sprintf("%s %s= %s", o.dst.name, sign, o.b.name)
+	}
+	return fmt.Sprintf("%s = %s %s %s", o.dst.name, o.a.name, sign, o.b.name)
+}
+
+func (o op) operands() []*value {
+	var v []*value
+	for _, x := range []*value{o.a, o.b, o.c} {
+		if x != nil {
+			v = append(v, x)
+		}
+	}
+	return v
+}
+
+// Arguments.
+
+func (k *kernel) arg(name string, kind argKind, s step) *arg {
+	a := &arg{name: name, kind: kind, step: s}
+	if n := len(k.args); n > 0 {
+		a.offset = k.args[n-1].offset + k.args[n-1].size()
+		a.offset = (a.offset + a.size() - 1) / a.size() * a.size()
+	}
+	k.args = append(k.args, a)
+	return a
+}
+
+func (a *arg) size() int {
+	if a.kind == scalar {
+		return 4
+	}
+	return 8
+}
+
+func (k *kernel) frame() int {
+	last := k.args[len(k.args)-1]
+	return last.offset + last.size()
+}
+
+// slice declares a pointer to a run of float32 that the loop walks through.
+func (k *kernel) slice(name string) *arg { return k.arg(name, pointer, stepBlock) }
+
+// column declares a pointer that moves from row to row; rows sets the stride.
+func (k *kernel) column(name string) *arg { return k.arg(name, pointer, stepStride) }
+
+// perRow declares a pointer to one float32 a row.
+func (k *kernel) perRow(name string) *arg { return k.arg(name, pointer, stepFloat) }
+
+// n declares the number of elements, a positive multiple of block.
+func (k *kernel) n() { k.count = k.arg("n", integer, stepNone) }
+
+// rows declares the number of rows, positive, and the distance between them in bytes.
+func (k *kernel) rows() {
+	k.count = k.arg("rows", integer, stepNone)
+	stride := k.arg("stride", integer, stepNone)
+	for _, a := range k.args {
+		if a.step == stepStride {
+			a.stride = stride
+		}
+	}
+}
+
+func (k *kernel) add1(v *value) *value {
+	k.values = append(k.values, v)
+	return v
+}
+
+// scalar declares a float32 argument.
+func (k *kernel) scalar(name string) *value {
+	return k.add1(&value{name: name, shared: true, kind: argument, from: k.arg(name, scalar, stepNone)})
+}
+
+// lanes declares a pointer to one float32 a lane: an accumulator, read before the loop and written after it.
+func (k *kernel) lanes(name string) *value {
+	return k.add1(&value{name: name, kind: accumulator, from: k.arg(name, pointer, stepNone)})
+}
+
+// lanes64 declares a pointer to one float64 a lane, and returns the accumulators of the lower and the upper halves.
+func (k *kernel) lanes64(name string) (low, high *value) {
+	a := k.arg(name, pointer, stepNone)
+	low = k.add1(&value{name: name, kind: accumulator, from: a, wide: 1})
+	return low, k.add1(&value{name: name, kind: accumulator, from: a, wide: 2})
+}
+
+// bits returns the constant with these bits.
+func (k *kernel) bits(name string, bits uint32) *value {
+	for _, c := range k.consts {
+		if c.bits == bits {
+			return c
+		}
+	}
+	c := k.add1(&value{name: name, shared: true, kind: constant, bits: bits})
+	k.consts = append(k.consts, c)
+	return c
+}
+
+// Operations. Each names its result.
+
+func (k *kernel) emit(o op) *value {
+	k.ops = append(k.ops, o)
+	return o.dst
+}
+
+func (k *kernel) binary(code opcode, name string, a, b *value) *value {
+	return k.emit(op{code: code, dst: k.add1(&value{name: name}), a: a, b: b})
+}
+
+func (k *kernel) load(p *arg) *value {
+	return k.emit(op{code: opLoad, dst: k.add1(&value{name: p.name}), ptr: p})
+}
+
+func (k *kernel) load1(p *arg) *value {
+	return k.emit(op{code: opLoad1, dst: k.add1(&value{name: p.name, shared: true}), ptr: p})
+}
+
+func (k *kernel) store(p *arg, v *value) { k.emit(op{code: opStore, a: v, ptr: p}) }
+
+func (k *kernel) add(name string, a, b *value) *value    { return k.binary(opAdd, name, a, b) }
+func (k *kernel) sub(name string, a, b *value) *value    { return k.binary(opSub, name, a, b) }
+func (k *kernel) mul(name string, a, b *value) *value    { return k.binary(opMul, name, a, b) }
+func (k *kernel) div(name string, a, b *value) *value    { return k.binary(opDiv, name, a, b) }
+func (k *kernel) max(name string, a, b *value) *value    { return k.binary(opMax, name, a, b) }
+func (k *kernel) less(name string, a, b *value) *value   { return k.binary(opLess, name, a, b) }
+func (k *kernel) and(name string, a, b *value) *value    { return k.binary(opAnd, name, a, b) }
+func (k *kernel) andNot(name string, a, b *value) *value { return k.binary(opAndNot, name, a, b) }
+func (k *kernel) addInt(name string, a, b *value) *value { return k.binary(opAddInt, name, a, b) }
+func (k *kernel) mul64(name string, a, b *value) *value  { return k.binary(opMul64, name, a, b) }
+func (k *kernel) sqrt(name string, a *value) *value      { return k.binary(opSqrt, name, a, nil) }
+func (k *kernel) low(name string, a *value) *value       { return k.binary(opLow, name, a, nil) }
+func (k *kernel) high(name string, a *value) *value      { return k.binary(opHigh, name, a, nil) }
+
+func (k *kernel) shl(name string, a *value, n int) *value {
+	return k.emit(op{code: opShl, dst: k.add1(&value{name: name}), a: a, imm: n})
+}
+
+// choose returns mask ? a : b; it must be the mask's last use.
+func (k *kernel) choose(name string, mask, a, b *value) *value {
+	return k.emit(op{code: opSelect, dst: k.add1(&value{name: name}), a: mask, b: a, c: b})
+}
+
+// accumulate is acc += v.
+func (k *kernel) accumulate(acc, v *value) { k.emit(op{code: opAdd, dst: acc, a: acc, b: v}) }
+
+// accumulate64 is acc += v in float64.
+func (k *kernel) accumulate64(acc, v *value) { k.emit(op{code: opAdd64, dst: acc, a: acc, b: v}) }
+
+// accumulateMax is acc = v > acc ? v : acc.
+func (k *kernel) accumulateMax(acc, v *value) { k.emit(op{code: opMax, dst: acc, a: v, b: acc}) }

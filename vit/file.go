@@ -1,0 +1,136 @@
+package vit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"edgejepa/internal/safetensors"
+)
+
+// What every model file's metadata says of itself.
+const (
+	FileFormat  = "edgejepa"
+	FileVersion = "1"
+)
+
+// Prefixes of the models that share a file.
+const (
+	ContextPrefix   = "encoder."
+	TargetPrefix    = "target_encoder."
+	PredictorPrefix = "predictor."
+)
+
+// Metadata is the part of a file's metadata that every model file has.
+func (c Config) Metadata() map[string]string {
+	return map[string]string{"format": FileFormat, "version": FileVersion, "config": c.JSON()}
+}
+
+// ShapeError lists what a file lacks, has too much, or has in the wrong shape, all at once.
+type ShapeError struct {
+	Path                        string
+	Missing, Unknown, Misshapen []string
+}
+
+func (e *ShapeError) Error() string {
+	var parts []string
+	for _, p := range []struct {
+		what  string
+		names []string
+	}{{"missing", e.Missing}, {"unknown", e.Unknown}, {"of another shape or type", e.Misshapen}} {
+		if n := len(p.names); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d tensors %s (%s)", n, p.what, firstFew(p.names)))
+		}
+	}
+	return e.Path + ": not this network's weights: " + strings.Join(parts, "; ")
+}
+
+func firstFew(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:few], ", ") + ", …"
+}
+
+// Tensors lists the parameters for a file, their names prefixed. The tensors share memory with the parameters.
+func (ps *Params) Tensors(prefix string) []safetensors.Tensor {
+	ts := make([]safetensors.Tensor, len(ps.List))
+	for i, p := range ps.List {
+		ts[i] = safetensors.F32(prefix+p.Name, p.Shape, p.Value)
+	}
+	return ts
+}
+
+// Assign copies the parameters from a file's tensors of that prefix. F16 and BF16 are widened. The error is a
+// *ShapeError unless the names and shapes are exactly these.
+func (ps *Params) Assign(f *safetensors.File, prefix string) error {
+	e := &ShapeError{Path: f.Path}
+	known := map[string]bool{}
+	for _, p := range ps.List {
+		name := prefix + p.Name
+		known[name] = true
+		t, ok := f.Get(name)
+		switch {
+		case !ok:
+			e.Missing = append(e.Missing, name)
+		case !slices.Equal(t.Shape, p.Shape) || t.Float32s(p.Value) != nil:
+			e.Misshapen = append(e.Misshapen, name)
+		}
+	}
+	for _, t := range f.Tensors {
+		if strings.HasPrefix(t.Name, prefix) && !known[t.Name] {
+			e.Unknown = append(e.Unknown, t.Name)
+		}
+	}
+	if len(e.Missing)+len(e.Unknown)+len(e.Misshapen) > 0 {
+		return e
+	}
+	return nil
+}
+
+// FileConfig reads the configuration from a model file's metadata.
+func FileConfig(f *safetensors.File) (Config, error) {
+	if v, ok := f.Metadata["version"]; ok && f.Metadata["format"] == FileFormat && v != FileVersion {
+		return Config{}, fmt.Errorf("%s: file version %s, this program reads version %s: use a newer program", f.Path, v, FileVersion)
+	}
+	text, ok := f.Metadata["config"]
+	if !ok {
+		return Config{}, fmt.Errorf("%s: no model here: the metadata has no \"config\" (image_size, patch_size, dim, …)", f.Path)
+	}
+	c, err := ParseConfig(text)
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return c, nil
+}
+
+// LoadEncoder builds the encoder of that prefix, ContextPrefix or TargetPrefix, from a parsed file, packed and ready
+// for inference.
+func LoadEncoder(f *safetensors.File, prefix string) (*Encoder, error) {
+	c, err := FileConfig(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.CheckFinite(); err != nil {
+		return nil, err
+	}
+	var foreign []string
+	for _, t := range f.Tensors {
+		if !strings.HasPrefix(t.Name, ContextPrefix) && !strings.HasPrefix(t.Name, TargetPrefix) && !strings.HasPrefix(t.Name, PredictorPrefix) {
+			foreign = append(foreign, t.Name)
+		}
+	}
+	if len(foreign) > 0 {
+		return nil, &ShapeError{Path: f.Path, Unknown: foreign}
+	}
+	e, err := NewEncoder(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Params.Assign(f, prefix); err != nil {
+		return nil, err
+	}
+	e.Pack()
+	return e, nil
+}

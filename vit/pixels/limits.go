@@ -1,0 +1,178 @@
+package pixels
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/png"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Limits bound what one picture may cost. They are checked against the header, before anything is decoded: Go's
+// decoders allocate what a header claims, and running out of memory cannot be recovered from. A field that is zero
+// takes its default.
+type Limits struct {
+	MaxPixels int64 // width times height; default 64 million
+	MaxBytes  int64 // memory while decoding: the decoder's buffers and the RGB picture; default 256 MiB
+	MaxFile   int64 // bytes of the file; default 64 MiB
+}
+
+const (
+	defaultMaxPixels = 64_000_000
+	defaultMaxBytes  = 256 << 20
+	defaultMaxFile   = 64 << 20
+
+	// A progressive JPEG goes over all its pixels once a scan, and a scan may be 34 bytes long. libjpeg writes 10.
+	maxScans      = 64
+	maxScanPixels = 512_000_000
+)
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxPixels <= 0 {
+		l.MaxPixels = defaultMaxPixels
+	}
+	if l.MaxBytes <= 0 {
+		l.MaxBytes = defaultMaxBytes
+	}
+	if l.MaxFile <= 0 {
+		l.MaxFile = defaultMaxFile
+	}
+	return l
+}
+
+// header is what the guard and the converter need to know before decoding.
+type header struct {
+	w, h    int
+	decoder int64  // bytes the decoder will allocate, estimated from above
+	scans   int    // of a JPEG
+	tags    []byte // the first EXIF block, or a whole TIFF file; nil if there is none
+}
+
+// admit reads the header of a supported format and refuses pictures that go over the limits.
+func admit(f Format, data []byte, lim Limits) (header, error) {
+	hd, err := readHeader(f, data)
+	if err != nil {
+		return header{}, err
+	}
+	if hd.w <= 0 || hd.h <= 0 {
+		return header{}, fmt.Errorf("no pixels (%dx%d)", hd.w, hd.h)
+	}
+	if int64(hd.w) > lim.MaxPixels/int64(hd.h) {
+		return header{}, fmt.Errorf("%dx%d pixels are over the limit of %.4g megapixels", hd.w, hd.h, float64(lim.MaxPixels)/1e6)
+	}
+	if need := hd.decoder + 3*int64(hd.w)*int64(hd.h); need > lim.MaxBytes {
+		return header{}, fmt.Errorf("%dx%d pixels need %d MB to decode, over the limit of %d MB", hd.w, hd.h, need/1_000_000, lim.MaxBytes/1_000_000)
+	}
+	if hd.scans > maxScans || int64(hd.scans)*int64(hd.w)*int64(hd.h) > maxScanPixels {
+		return header{}, fmt.Errorf("%d scans of %dx%d pixels are over the limit of %d scans, or %d million pixels in all scans", hd.scans, hd.w, hd.h, maxScans, maxScanPixels/1_000_000)
+	}
+	return hd, nil
+}
+
+// readHeader returns the size and the cost of a picture. The bytes per pixel are those of the decoders in image/...
+// and golang.org/x/image, taken for the costliest path where a header leaves a choice.
+func readHeader(f Format, data []byte) (header, error) {
+	r := bytes.NewReader(data)
+	var cfg image.Config
+	var err error
+	perPixel := int64(4)
+	switch f {
+	case JPEG:
+		return readJPEGHeader(data)
+	case PNG:
+		if cfg, err = png.DecodeConfig(r); err == nil {
+			perPixel = pngBytesPerPixel(data)
+		}
+	case GIF:
+		cfg, err = gif.DecodeConfig(r)
+		perPixel = 1
+	case BMP:
+		if err = checkBMP(data); err == nil {
+			cfg, err = bmp.DecodeConfig(r)
+		}
+	case WebP:
+		if cfg, err = webp.DecodeConfig(r); err == nil {
+			perPixel, err = webpBytesPerPixel(data)
+		}
+	case TIFF:
+		if cfg, err = tiff.DecodeConfig(r); err == nil {
+			perPixel = tiffBytesPerPixel(cfg.ColorModel)
+		}
+	}
+	hd := header{w: cfg.Width, h: cfg.Height}
+	switch f {
+	case PNG:
+		hd.tags = pngEXIF(data)
+	case WebP:
+		hd.tags = webpEXIF(data)
+	case TIFF:
+		hd.tags = data
+	}
+	if err == nil && hd.w > 0 && int64(hd.h) <= (1<<62)/16/int64(hd.w) {
+		hd.decoder = perPixel * int64(hd.w) * int64(hd.h)
+	}
+	return hd, err
+}
+
+// pngBytesPerPixel reads depth, colour type and interlacing from IHDR, which DecodeConfig has found in its place.
+func pngBytesPerPixel(data []byte) int64 {
+	depth, colour, interlaced := data[24], data[25], data[28] != 0
+	n := int64(4)
+	switch {
+	case depth == 16:
+		n = 8
+	case colour == 0 && !bytes.Contains(data, []byte("tRNS")), colour == 3:
+		n = 1
+	}
+	if interlaced {
+		n *= 2 // the pass beside the whole
+	}
+	return n
+}
+
+func checkBMP(data []byte) error {
+	if len(data) < 34 {
+		return nil // the decoder reports the end of the file
+	}
+	if size := binary.LittleEndian.Uint32(data[14:]); size < 40 {
+		return errors.New("unsupported: an OS/2 header (convert it first)")
+	}
+	if c := binary.LittleEndian.Uint32(data[30:]); c == 1 || c == 2 || c == 4 || c == 5 {
+		return errors.New("unsupported: compressed pixels (convert it first)")
+	}
+	return nil
+}
+
+func webpBytesPerPixel(data []byte) (int64, error) {
+	const animated, alpha = 1 << 1, 1 << 4
+	switch chunk := string(data[12:16]); {
+	case chunk == "VP8X" && data[20]&animated != 0:
+		return 0, errors.New("unsupported: an animation (convert it first)")
+	case chunk == "VP8X" && data[20]&alpha != 0:
+		return 10, nil // luma, chroma and alpha, which may be lossless
+	case chunk == "VP8 ":
+		return 2, nil
+	}
+	return 8, nil // lossless, with its transforms
+}
+
+func tiffBytesPerPixel(m color.Model) int64 {
+	switch m {
+	case color.GrayModel:
+		return 2 // the picture, and a strip or tile as large
+	case color.Gray16Model:
+		return 4
+	case color.RGBAModel, color.NRGBAModel:
+		return 8
+	case color.RGBA64Model, color.NRGBA64Model:
+		return 16
+	}
+	return 2 // palette
+}

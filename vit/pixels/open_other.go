@@ -1,0 +1,5 @@
+//go:build !unix
+
+package pixels
+
+const openFlags = 0

@@ -1,0 +1,92 @@
+package pixels
+
+import "math"
+
+// Mean and deviation of ImageNet's channels, by which most vision models normalise.
+var (
+	ImageNetMean = [3]float32{0.485, 0.456, 0.406}
+	ImageNetStd  = [3]float32{0.229, 0.224, 0.225}
+)
+
+// Spec is what a model wants its pictures to be.
+type Spec struct {
+	Size      int        // side of the square, in pixels
+	Mean, Std [3]float32 // of red, green and blue, on the scale from 0 to 1
+}
+
+// Preprocessor makes a model's input from pictures of any size. It keeps its buffers and is not for concurrent use:
+// make one a worker.
+type Preprocessor struct {
+	spec    Spec
+	table   *[3][256]float32
+	resizer Resizer
+	crop    Image
+}
+
+// NewPreprocessor returns a preprocessor for a specification. It panics unless the size is positive.
+func NewPreprocessor(s Spec) *Preprocessor {
+	if s.Size <= 0 {
+		panic("pixels: NewPreprocessor: the size must be positive")
+	}
+	return &Preprocessor{spec: s, table: s.table()}
+}
+
+// Preprocess writes the centre of a picture, normalised, to dst [3, Size, Size]: Crop, then Normalize.
+func (p *Preprocessor) Preprocess(dst []float32, src Image) { p.Normalize(dst, p.Crop(src)) }
+
+// Crop returns the centre of a picture as Size by Size pixels, in memory that the next call uses again.
+func (p *Preprocessor) Crop(src Image) Image {
+	CenterCrop(&p.crop, &p.resizer, src, p.spec.Size)
+	return p.crop
+}
+
+// Normalize is dst[(c*S+y)*S+x] = (pixel(x, y, c)/255 - Mean[c]) / Std[c] for a picture of S by S pixels.
+func (p *Preprocessor) Normalize(dst []float32, img Image) {
+	if img.W != p.spec.Size || img.H != p.spec.Size {
+		panic("pixels: Normalize: the picture must be of the model's size")
+	}
+	normalize(dst, img.Pix, p.table)
+}
+
+// CenterCrop scales a picture (bicubic) so that its shorter side is size, and writes the size by size pixels at the
+// centre to dst. A picture of size by size is copied. What the crop drops is not computed, so a picture 65535 wide and
+// one high costs no more than another.
+func CenterCrop(dst *Image, r *Resizer, src Image, size int) {
+	if size <= 0 || !src.valid() {
+		panic("pixels: CenterCrop: the size must be positive and the source complete")
+	}
+	if src.W == size && src.H == size {
+		dst.reshape(size, size)
+		copy(dst.Pix, src.Pix)
+		return
+	}
+	scale := float64(size) / float64(min(src.W, src.H))
+	w := int(math.RoundToEven(float64(src.W) * scale))
+	h := int(math.RoundToEven(float64(src.H) * scale))
+	x, y := (w-size)/2, (h-size)/2
+	r.resize(dst, src, src.Bounds(), w, h, window{x, y, x + size, y + size}, Bicubic)
+}
+
+// table returns the normalised value of each sample value of each channel.
+func (s Spec) table() *[3][256]float32 {
+	var t [3][256]float32
+	for c := range t {
+		for v := range t[c] {
+			t[c][v] = (float32(v)/255 - s.Mean[c]) / s.Std[c]
+		}
+	}
+	return &t
+}
+
+// normalize looks up interleaved samples and writes them as three planes.
+func normalize(dst []float32, pix []uint8, t *[3][256]float32) {
+	n := len(pix) / 3
+	if len(dst) != 3*n {
+		panic("pixels: Normalize: dst must hold 3*S*S values")
+	}
+	red, green, blue := dst[:n], dst[n:][:n], dst[2*n:][:n]
+	for i := range red {
+		p := pix[3*i:][:3]
+		red[i], green[i], blue[i] = t[0][p[0]], t[1][p[1]], t[2][p[2]]
+	}
+}
