@@ -46,9 +46,10 @@ func (s size) area() int { return s.h * s.w }
 // targetSize is a target block covering scale of the grid, at least one patch and never the whole grid's side.
 func (c MaskConfig) targetSize(scale, aspect float64) size {
 	area := scale * float64(c.GridH*c.GridW)
-	fit := func(v float64, side int) int { return max(1, min(int(math.RoundToEven(v)), side-1)) }
-	return size{fit(math.Sqrt(area*aspect), c.GridH), fit(math.Sqrt(area/aspect), c.GridW)}
+	return c.within(int(math.RoundToEven(math.Sqrt(area*aspect))), int(math.RoundToEven(math.Sqrt(area/aspect))))
 }
+
+func (c MaskConfig) within(h, w int) size { return size{max(1, min(h, c.GridH-1)), max(1, min(w, c.GridW-1))} }
 
 // contextSize is the context block spanning scale of the grid, in the grid's own aspect.
 func (c MaskConfig) contextSize(scale float64) size {
@@ -58,26 +59,31 @@ func (c MaskConfig) contextSize(scale float64) size {
 
 // extremes are the smallest and largest target areas that can be drawn.
 func (c MaskConfig) extremes() (least, most int) {
+	if c.Compat {
+		return c.compatExtremes(c.TargetScale, c.TargetAspect)
+	}
+	// Before rounding, a height u and width v fill the region that area = u*v and aspect = u/v bound, and every
+	// (h, w) stands for the square of side 1 around it. Both are rectangles in (log u, log v), one turned by 45
+	// degrees, so they meet if their shadows do on all four axes (the separating axis theorem).
+	n := float64(c.GridH * c.GridW)
+	area, aspect := [2]float64{c.TargetScale[0] * n, c.TargetScale[1] * n}, c.TargetAspect
+	meet := func(lo, hi, from, to float64) bool { return lo <= to && from <= hi }
 	least = c.GridH * c.GridW
-	const steps = 200
-	for i := range steps + 1 {
-		for j := range steps + 1 {
-			u, v := float64(i)/steps, float64(j)/steps
-			if c.Compat && i != j {
-				continue // one draw feeds both
+	for h := range int(math.Sqrt(area[1]*aspect[1])) + 2 {
+		h0, h1 := max(float64(h)-0.5, 0), float64(h)+0.5
+		for w := range int(math.Sqrt(area[1]/aspect[0])) + 2 {
+			w0, w1 := max(float64(w)-0.5, 0), float64(w)+0.5
+			if meet(h0*h0, h1*h1, area[0]*aspect[0], area[1]*aspect[1]) &&
+				meet(w0*w0, w1*w1, area[0]/aspect[1], area[1]/aspect[0]) &&
+				meet(h0*w0, h1*w1, area[0], area[1]) &&
+				meet(h0, h1, aspect[0]*w0, aspect[1]*w1) {
+				s := c.within(h, w).area()
+				least, most = min(least, s), max(most, s)
 			}
-			draw := c.targetSize
-			if c.Compat {
-				draw = c.compatSize
-			}
-			s := draw(between(c.TargetScale, u), between(c.TargetAspect, v))
-			least, most = min(least, s.area()), max(most, s.area())
 		}
 	}
 	return least, most
 }
-
-func between(r [2]float64, u float64) float64 { return r[0] + float64(u*(r[1]-r[0])) }
 
 // MaxTarget is the most patches of a target block, MaxContext of a picture's context.
 func (c MaskConfig) MaxTarget() int {
@@ -87,6 +93,10 @@ func (c MaskConfig) MaxTarget() int {
 
 // MaxContext is the most visible patches of a picture.
 func (c MaskConfig) MaxContext() int {
+	if c.Compat { // it may give up all of its targets
+		_, most := c.compatExtremes(c.ContextScale, [2]float64{1, 1})
+		return most
+	}
 	least, _ := c.extremes()
 	return min(c.contextSize(c.ContextScale[1]).area(), c.GridH*c.GridW-least)
 }
@@ -116,17 +126,19 @@ func (c MaskConfig) Validate() error {
 		return errors.Join(errs...)
 	}
 	least, most := c.extremes()
-	context := c.contextSize(c.ContextScale[0]).area()
 	if c.Compat {
+		context, _ := c.compatExtremes(c.ContextScale, [2]float64{1, 1})
 		switch {
 		case least <= c.MinKeep:
 			return fmt.Errorf("masks: compat accepts a block only if it has more than min_keep patches, but on %dx%d patches the smallest target block has %d and min_keep is %d: the official sampler would search for ever; lower min_keep below %d or leave compat off",
 				c.GridH, c.GridW, least, c.MinKeep, least)
 		case context <= c.MinKeep:
-			return fmt.Errorf("masks: compat needs a context block of more than min_keep = %d patches, but the smallest has %d", c.MinKeep, context)
+			return fmt.Errorf("masks: compat accepts a block only if it has more than min_keep patches, but on %dx%d patches the smallest context block has %d and min_keep is %d: the official sampler would search for ever; lower min_keep below %d or leave compat off",
+				c.GridH, c.GridW, context, c.MinKeep, context)
 		}
 		return nil
 	}
+	context := c.contextSize(c.ContextScale[0]).area()
 	// In the worst draw all targets lie on one another within the context block.
 	if context-most < c.MinKeep {
 		return fmt.Errorf("masks: on %dx%d patches the smallest context block has %d, a target block up to %d, which leaves %d visible where min_keep asks for %d: lower target_scale or min_keep, or raise context_scale",
@@ -300,11 +312,45 @@ func (s *Sampler) sampleCompat(m *Masks, seed uint64, step, batch int) {
 
 // compatSize is the official code's block size.
 func (c MaskConfig) compatSize(scale, aspect float64) size {
-	keep := math.Floor(float64(c.GridH*c.GridW) * scale)
+	return c.compatKeep(math.Floor(float64(c.GridH*c.GridW)*scale), aspect)
+}
+
+func (c MaskConfig) compatKeep(keep, aspect float64) size {
 	return size{
 		min(int(math.RoundToEven(math.Sqrt(keep*aspect))), c.GridH-1),
 		min(int(math.RoundToEven(math.Sqrt(keep/aspect))), c.GridW-1),
 	}
+}
+
+// compatExtremes are the smallest and largest areas among the official code's blocks. Their patches to keep are a
+// step function of the one draw; along a step the height never falls and the width never rises, so for each height
+// the ends of its stretch have the extreme widths. Ends count as drawn, whichever way they round.
+func (c MaskConfig) compatExtremes(scale, aspect [2]float64) (least, most int) {
+	n := float64(c.GridH * c.GridW)
+	least = c.GridH * c.GridW
+	draw := func(keep float64) float64 { // the draw at which keep is reached
+		if scale[1] == scale[0] {
+			return 0
+		}
+		return (keep/n - scale[0]) / (scale[1] - scale[0])
+	}
+	for keep := math.Floor(n * scale[0]); keep <= n*scale[1]; keep++ {
+		from, to := max(0, draw(keep)), min(1, draw(keep+1))
+		if scale[1] == scale[0] {
+			to = 1
+		}
+		a0, a1 := between(aspect, from), between(aspect, to)
+		for h := int(math.Sqrt(keep * a0)); h <= int(math.Sqrt(keep*a1))+1; h++ {
+			lo, hi := max(float64(h)-0.5, 0), float64(h)+0.5
+			for _, a := range [2]float64{max(a0, lo*lo/keep), min(a1, hi*hi/keep)} {
+				if a >= a0 && a <= a1 {
+					s := size{min(h, c.GridH-1), c.compatKeep(keep, a).w}
+					least, most = min(least, s.area()), max(most, s.area())
+				}
+			}
+		}
+	}
+	return least, most
 }
 
 // mark hides a block without listing it.

@@ -5,7 +5,10 @@ package kernels
 import "edgejepa/internal/cpu"
 
 // Which paths this machine runs. Tests flip them; nothing else writes them after init.
-var useAVX2 = cpu.HasAVX2FMA
+var (
+	useAVX2   = cpu.HasAVX2FMA
+	useAVX512 = cpu.HasAVX512
+)
 
 const (
 	useNEON    = false
@@ -13,7 +16,9 @@ const (
 )
 
 func tileF32(t *tile) {
-	if useAVX2 {
+	if useAVX512 {
+		tileF32AVX512(t)
+	} else if useAVX2 {
 		tileF32AVX2(t)
 	} else {
 		tileF32Generic(t)
@@ -24,3 +29,8 @@ func tileF32(t *tile) {
 //
 //go:noescape
 func tileF32AVX2(t *tile)
+
+// tileF32AVX512 is tileF32Generic.
+//
+//go:noescape
+func tileF32AVX512(t *tile)

@@ -23,7 +23,7 @@ func GELU(dst, x []float32) {
 func geluGeneric(dst, x []float32) {
 	for i, v := range x {
 		_, tail := normalTail(v)
-		dst[i] = maxOf(v, 0) - float32(abs(v)*tail)
+		dst[i] = max(v, 0) - float32(abs(v)*tail)
 	}
 }
 

@@ -9,7 +9,7 @@ import "unsafe"
 // rows of A. One pass takes i8PassK of the inner dimension.
 const (
 	i8CallMACs  = 1 << 18
-	i8CallBytes = 12 << 10
+	i8CallBytes = 24 << 10
 	i8PassK     = 4096
 )
 

@@ -7,7 +7,9 @@ import (
 )
 
 // i8BenchShapes are products of a small encoder: rows (tokens), output channels, inner dimension.
-var i8BenchShapes = [][3]int{{64, 192, 192}, {196, 768, 192}, {196, 192, 768}, {64, 512, 128}, {64, 64, 32}, {1, 192, 192}}
+var i8BenchShapes = [][3]int{
+	{64, 192, 192}, {196, 768, 192}, {196, 192, 768}, {64, 512, 128}, {64, 64, 32}, {1, 192, 192},
+}
 
 func BenchmarkGemmI8(b *testing.B) {
 	for _, s := range i8BenchShapes {

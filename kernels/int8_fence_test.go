@@ -26,7 +26,10 @@ func fenced[T int8 | int32 | float32](t *testing.T, n int, atEnd bool) []T {
 func TestGemmI8Fenced(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 7))
-		for _, s := range [][3]int{{1, 1, 1}, {1, 3, 5}, {2, 4, 16}, {3, 5, 31}, {4, 16, 32}, {5, 17, 33}, {6, 15, 63}, {7, 33, 100}, {13, 48, 40}, {6, 16, 1040}} {
+		for _, s := range [][3]int{
+			{1, 1, 1}, {1, 3, 5}, {2, 4, 16}, {3, 5, 31}, {4, 16, 32}, {5, 17, 33}, {6, 15, 63}, {7, 33, 100}, {13, 48, 40},
+			{6, 16, 1040},
+		} {
 			m, n, k := s[0], s[1], s[2]
 			for _, atEnd := range []bool{true, false} {
 				lda, ldacc := k+3, n+5

@@ -95,7 +95,8 @@ func TestQuantizeRows(t *testing.T) {
 			for i := range quantKinds {
 				want, s := quantOracle(x[i*cols : (i+1)*cols])
 				require.Equal(t, want, q[i*ldq:i*ldq+cols], "cols %d kind %d", cols, i)
-				require.True(t, sameBits(scale[i], s) || s != s && scale[i] != scale[i], "cols %d kind %d: scale %g, want %g", cols, i, scale[i], s)
+				require.True(t, sameBits(scale[i], s) || s != s && scale[i] != scale[i],
+					"cols %d kind %d: scale %g, want %g", cols, i, scale[i], s)
 				for _, v := range q[i*ldq+cols : max((i+1)*ldq, len(q)*(i/(quantKinds-1)))] {
 					require.EqualValues(t, 99, v, "cols %d: written outside row %d", cols, i)
 				}

@@ -10,7 +10,7 @@ import (
 )
 
 // i8Shapes are m, n, k around every edge of the kernels: tiles of 1, 2, 4 and 6 rows, panels of 4 and 16 channels, runs
-// of 2, 4, 16 and 32 k, and the 1024 k of one pass.
+// of 2, 4, 16 and 32 k, and the 1024 or 4096 k of one pass.
 func i8Shapes() (shapes [][3]int) {
 	for _, m := range []int{1, 2, 3, 4, 5, 6, 7, 11, 13} {
 		for _, n := range []int{1, 3, 4, 5, 15, 16, 17, 33} {
@@ -19,7 +19,9 @@ func i8Shapes() (shapes [][3]int) {
 			}
 		}
 	}
-	return append(shapes, [][3]int{{64, 192, 192}, {7, 20, 1023}, {6, 16, 1024}, {13, 33, 1025}, {3, 17, 3001}, {5, 36, 4133}, {20, 272, 40}}...)
+	return append(shapes, [][3]int{
+		{64, 192, 192}, {7, 20, 1023}, {6, 16, 1024}, {13, 33, 1025}, {3, 17, 3001}, {5, 36, 4133}, {20, 272, 40},
+	}...)
 }
 
 // gemmI8Oracle is the product from its definition, in int64.
@@ -180,7 +182,7 @@ func TestGemmI8LongestK(t *testing.T) {
 	})
 }
 
-// Splitting the rows between callers, and packing for a path that is switched off later, change nothing.
+// Splitting the rows between callers changes nothing.
 func TestGemmI8Split(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		const m, n, k = 23, 37, 70

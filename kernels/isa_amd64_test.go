@@ -2,9 +2,12 @@
 
 package kernels
 
-func isaSwitches() []isaSwitch {
-	if !useAVX2 {
-		return nil
+func isaSwitches() (s []isaSwitch) {
+	if useAVX2 {
+		s = append(s, isaSwitch{"avx2", &useAVX2})
 	}
-	return []isaSwitch{{"avx2", &useAVX2}}
+	if useAVX512 {
+		s = append(s, isaSwitch{"avx512", &useAVX512})
+	}
+	return s
 }

@@ -67,7 +67,8 @@ func packStrips(dst, a []float32, lda, k, m int) {
 		d := dst[s*MR*k : (s+1)*MR*k]
 		if s*MR+MR <= m {
 			for row := range k {
-				*(*[MR]float32)(d[row*MR:]) = *(*[MR]float32)(a[row*lda+s*MR:])
+				v := *(*[MR]float32)(a[row*lda+s*MR:]) // a copy of its own: the compiler then needs no memmove
+				*(*[MR]float32)(d[row*MR:]) = v
 			}
 			continue
 		}

@@ -44,7 +44,8 @@ func (b *Panels) PackRowsAt(x []float32, ldx, p, k0, rows int) {
 	for i := range rows {
 		d := (*[NR]float32)(dst[i*NR:])
 		if w == NR {
-			*d = *(*[NR]float32)(x[i*ldx+j:])
+			row := *(*[NR]float32)(x[i*ldx+j:]) // a copy of its own: the compiler then needs no memmove
+			*d = row
 		} else {
 			clear(d[copy(d[:], x[i*ldx+j:i*ldx+j+w]):])
 		}

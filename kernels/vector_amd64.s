@@ -263,9 +263,9 @@ loop:
 	VANDPS vectorConst<>+384(SB), Y5, Y7
 	VMULPS vectorConst<>+416(SB), Y6, Y6     // t = abs * TailP
 	VMULPS vectorConst<>+416(SB), Y7, Y7
+	VMOVUPS vectorConst<>+320(SB), Y8        // 1
 	VADDPS vectorConst<>+320(SB), Y6, Y6     // t = t + 1
 	VADDPS vectorConst<>+320(SB), Y7, Y7
-	VMOVUPS vectorConst<>+320(SB), Y8        // 1
 	VDIVPS Y6, Y8, Y6                        // t = 1 / t
 	VDIVPS Y7, Y8, Y7
 	VMULPS vectorConst<>+672(SB), Y6, Y8     // q = t * TailQ7
@@ -391,9 +391,9 @@ loop:
 	VANDPS vectorConst<>+384(SB), Y5, Y7
 	VMULPS vectorConst<>+416(SB), Y6, Y6     // t = abs * TailP
 	VMULPS vectorConst<>+416(SB), Y7, Y7
+	VMOVUPS vectorConst<>+320(SB), Y8        // 1
 	VADDPS vectorConst<>+320(SB), Y6, Y6     // t = t + 1
 	VADDPS vectorConst<>+320(SB), Y7, Y7
-	VMOVUPS vectorConst<>+320(SB), Y8        // 1
 	VDIVPS Y6, Y8, Y6                        // t = 1 / t
 	VDIVPS Y7, Y8, Y7
 	VMULPS vectorConst<>+672(SB), Y6, Y8     // q = t * TailQ7
@@ -426,26 +426,26 @@ loop:
 	VADDPS vectorConst<>+448(SB), Y9, Y9
 	VMULPS Y6, Y8, Y8                        // q = q * t
 	VMULPS Y7, Y9, Y9
+	VMOVUPS vectorConst<>+704(SB), Y6        // 0
 	VMULPS Y8, Y10, Y8                       // tail = e * q
 	VMULPS Y9, Y11, Y9
-	VMOVUPS vectorConst<>+704(SB), Y6        // 0
-	VCMPPS $0x11, Y4, Y6, Y7                 // positive = 0 < x
-	VCMPPS $0x11, Y5, Y6, Y12
-	VMOVUPS vectorConst<>+320(SB), Y6        // 1
-	VSUBPS Y8, Y6, Y13                       // upper = 1 - tail
-	VSUBPS Y9, Y6, Y14
-	VBLENDVPS Y7, Y13, Y8, Y7                // cdf = positive ? upper : tail
-	VBLENDVPS Y12, Y14, Y9, Y12
+	VMOVUPS vectorConst<>+320(SB), Y7        // 1
+	VCMPPS $0x11, Y4, Y6, Y12                // positive = 0 < x
+	VCMPPS $0x11, Y5, Y6, Y13
+	VSUBPS Y8, Y7, Y6                        // upper = 1 - tail
+	VSUBPS Y9, Y7, Y14
+	VBLENDVPS Y12, Y6, Y8, Y12               // cdf = positive ? upper : tail
+	VBLENDVPS Y13, Y14, Y9, Y13
 	VMULPS vectorConst<>+736(SB), Y10, Y10   // phi = e * InvSqrt2Pi
 	VMULPS vectorConst<>+736(SB), Y11, Y11
 	VMULPS Y10, Y4, Y4                       // d = x * phi
 	VMULPS Y11, Y5, Y5
-	VADDPS Y4, Y7, Y7                        // d = cdf + d
-	VADDPS Y5, Y12, Y12
+	VADDPS Y4, Y12, Y12                      // d = cdf + d
+	VADDPS Y5, Y13, Y13
 	VMOVUPS 0(SI), Y4                        // dy = dy[]
 	VMOVUPS 32(SI), Y5
-	VMULPS Y7, Y4, Y4                        // d = dy * d
-	VMULPS Y12, Y5, Y5
+	VMULPS Y12, Y4, Y4                       // d = dy * d
+	VMULPS Y13, Y5, Y5
 	VMOVUPS Y4, 0(DI)                        // dx[] = d
 	VMOVUPS Y5, 32(DI)
 	ADDQ $64, DI

@@ -232,185 +232,185 @@ loop:
 	FMUL4S(21, 21, 4)
 	FMUL4S(22, 22, 4)
 	FMUL4S(23, 23, 4)
+	FMOVQ 144(R11), F28                      // ExpC6
 	FSUB4S(24, 24, 20)                       // r = r - lo
 	FSUB4S(25, 25, 21)
 	FSUB4S(26, 26, 22)
 	FSUB4S(27, 27, 23)
-	FMOVQ 144(R11), F20                      // ExpC6
-	FMUL4S(21, 24, 20)                       // p = r * ExpC6
-	FMUL4S(22, 25, 20)
-	FMUL4S(23, 26, 20)
-	FMUL4S(28, 27, 20)
 	FMOVQ 128(R11), F20                      // ExpC5
+	FMUL4S(21, 24, 28)                       // p = r * ExpC6
+	FMUL4S(22, 25, 28)
+	FMUL4S(23, 26, 28)
+	FMUL4S(29, 27, 28)
 	FADD4S(21, 21, 20)                       // p = p + ExpC5
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 7)                        // p = p + ExpC4
 	FADD4S(22, 22, 7)
 	FADD4S(23, 23, 7)
-	FADD4S(28, 28, 7)
+	FADD4S(29, 29, 7)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 6)                        // p = p + ExpC3
 	FADD4S(22, 22, 6)
 	FADD4S(23, 23, 6)
-	FADD4S(28, 28, 6)
+	FADD4S(29, 29, 6)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 5)                        // p = p + ExpC2
 	FADD4S(22, 22, 5)
 	FADD4S(23, 23, 5)
-	FADD4S(28, 28, 5)
+	FADD4S(29, 29, 5)
 	FMUL4S(20, 24, 24)                       // rr = r * r
-	FMUL4S(29, 25, 25)
+	FMUL4S(28, 25, 25)
 	FMUL4S(30, 26, 26)
 	FMUL4S(31, 27, 27)
 	FMUL4S(21, 21, 20)                       // p = p * rr
-	FMUL4S(22, 22, 29)
+	FMUL4S(22, 22, 28)
 	FMUL4S(23, 23, 30)
-	FMUL4S(28, 28, 31)
+	FMUL4S(29, 29, 31)
+	FMOVQ 160(R11), F20                      // 1
 	FADD4S(21, 21, 24)                       // p = p + r
 	FADD4S(22, 22, 25)
 	FADD4S(23, 23, 26)
-	FADD4S(28, 28, 27)
-	FMOVQ 160(R11), F20                      // 1
+	FADD4S(29, 29, 27)
 	FADD4S(21, 21, 20)                       // p = p + 1
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
+	FMOVQ 160(R11), F20                      // 1
 	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
 	VSHL $23, V17.S4, V17.S4
 	VSHL $23, V18.S4, V18.S4
 	VSHL $23, V19.S4, V19.S4
-	FMOVQ 160(R11), F20                      // 1
+	FMOVQ 176(R11), F24                      // ExpMin
 	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
 	VADD V20.S4, V17.S4, V17.S4
 	VADD V20.S4, V18.S4, V18.S4
 	VADD V20.S4, V19.S4, V19.S4
-	FMOVQ 176(R11), F20                      // ExpMin
-	FCMGT4S(12, 20, 12)                      // below = h < ExpMin
-	FCMGT4S(13, 20, 13)
-	FCMGT4S(14, 20, 14)
-	FCMGT4S(15, 20, 15)
+	FCMGT4S(12, 24, 12)                      // below = h < ExpMin
+	FCMGT4S(13, 24, 13)
+	FCMGT4S(14, 24, 14)
+	FCMGT4S(15, 24, 15)
 	FMUL4S(21, 21, 16)                       // e = p * pow2
 	FMUL4S(22, 22, 17)
 	FMUL4S(23, 23, 18)
-	FMUL4S(28, 28, 19)
+	FMUL4S(29, 29, 19)
+	FMOVQ 192(R11), F16                      // ^sign
 	BIC16B(21, 21, 12)                       // e = e &^ below
 	BIC16B(22, 22, 13)
 	BIC16B(23, 23, 14)
-	BIC16B(28, 28, 15)
-	FMOVQ 192(R11), F12                      // ^sign
-	VAND V12.B16, V8.B16, V13.B16            // abs = x & ^sign
-	VAND V12.B16, V9.B16, V14.B16
-	VAND V12.B16, V10.B16, V15.B16
-	VAND V12.B16, V11.B16, V16.B16
+	BIC16B(29, 29, 15)
 	FMOVQ 208(R11), F12                      // TailP
+	VAND V16.B16, V8.B16, V13.B16            // abs = x & ^sign
+	VAND V16.B16, V9.B16, V14.B16
+	VAND V16.B16, V10.B16, V15.B16
+	VAND V16.B16, V11.B16, V17.B16
+	FMOVQ 160(R11), F16                      // 1
 	FMUL4S(13, 13, 12)                       // t = abs * TailP
 	FMUL4S(14, 14, 12)
 	FMUL4S(15, 15, 12)
-	FMUL4S(16, 16, 12)
+	FMUL4S(17, 17, 12)
 	FMOVQ 160(R11), F12                      // 1
-	FADD4S(13, 13, 12)                       // t = t + 1
-	FADD4S(14, 14, 12)
-	FADD4S(15, 15, 12)
-	FADD4S(16, 16, 12)
-	FMOVQ 160(R11), F12                      // 1
+	FADD4S(13, 13, 16)                       // t = t + 1
+	FADD4S(14, 14, 16)
+	FADD4S(15, 15, 16)
+	FADD4S(17, 17, 16)
+	FMOVQ 336(R11), F16                      // TailQ7
 	FDIV4S(13, 12, 13)                       // t = 1 / t
 	FDIV4S(14, 12, 14)
 	FDIV4S(15, 12, 15)
-	FDIV4S(16, 12, 16)
-	FMOVQ 336(R11), F12                      // TailQ7
-	FMUL4S(17, 13, 12)                       // q = t * TailQ7
-	FMUL4S(18, 14, 12)
-	FMUL4S(19, 15, 12)
-	FMUL4S(20, 16, 12)
+	FDIV4S(17, 12, 17)
 	FMOVQ 320(R11), F12                      // TailQ6
-	FADD4S(17, 17, 12)                       // q = q + TailQ6
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 16)                       // q = t * TailQ7
+	FMUL4S(19, 14, 16)
+	FMUL4S(20, 15, 16)
+	FMUL4S(24, 17, 16)
+	FADD4S(18, 18, 12)                       // q = q + TailQ6
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 304(R11), F12                      // TailQ5
-	FADD4S(17, 17, 12)                       // q = q + TailQ5
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ5
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 288(R11), F12                      // TailQ4
-	FADD4S(17, 17, 12)                       // q = q + TailQ4
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ4
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 272(R11), F12                      // TailQ3
-	FADD4S(17, 17, 12)                       // q = q + TailQ3
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ3
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 256(R11), F12                      // TailQ2
-	FADD4S(17, 17, 12)                       // q = q + TailQ2
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ2
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 240(R11), F12                      // TailQ1
-	FADD4S(17, 17, 12)                       // q = q + TailQ1
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ1
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 224(R11), F12                      // TailQ0
-	FADD4S(17, 17, 12)                       // q = q + TailQ0
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ0
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 17, 13)                       // q = q * t
-	FMUL4S(18, 18, 14)
-	FMUL4S(19, 19, 15)
-	FMUL4S(20, 20, 16)
-	FMUL4S(21, 21, 17)                       // tail = e * q
-	FMUL4S(22, 22, 18)
-	FMUL4S(23, 23, 19)
-	FMUL4S(28, 28, 20)
+	FADD4S(24, 24, 12)
+	FMUL4S(18, 18, 13)                       // q = q * t
+	FMUL4S(19, 19, 14)
+	FMUL4S(20, 20, 15)
+	FMUL4S(24, 24, 17)
 	FMOVQ 192(R11), F12                      // ^sign
+	FMUL4S(21, 21, 18)                       // tail = e * q
+	FMUL4S(22, 22, 19)
+	FMUL4S(23, 23, 20)
+	FMUL4S(29, 29, 24)
 	VAND V12.B16, V8.B16, V13.B16            // abs = x & ^sign
 	VAND V12.B16, V9.B16, V14.B16
 	VAND V12.B16, V10.B16, V15.B16
 	VAND V12.B16, V11.B16, V16.B16
+	FMOVQ 352(R11), F12                      // 0
 	FMUL4S(13, 13, 21)                       // y = abs * tail
 	FMUL4S(14, 14, 22)
 	FMUL4S(15, 15, 23)
-	FMUL4S(16, 16, 28)
-	FMOVQ 352(R11), F12                      // 0
+	FMUL4S(16, 16, 29)
 	FCMGT4S(17, 8, 12)                       // relu = x > 0 ? x : 0
 	VBSL V12.B16, V8.B16, V17.B16
 	FCMGT4S(18, 9, 12)
@@ -490,210 +490,210 @@ loop:
 	FMUL4S(21, 21, 4)
 	FMUL4S(22, 22, 4)
 	FMUL4S(23, 23, 4)
+	FMOVQ 144(R11), F28                      // ExpC6
 	FSUB4S(24, 24, 20)                       // r = r - lo
 	FSUB4S(25, 25, 21)
 	FSUB4S(26, 26, 22)
 	FSUB4S(27, 27, 23)
-	FMOVQ 144(R11), F20                      // ExpC6
-	FMUL4S(21, 24, 20)                       // p = r * ExpC6
-	FMUL4S(22, 25, 20)
-	FMUL4S(23, 26, 20)
-	FMUL4S(28, 27, 20)
 	FMOVQ 128(R11), F20                      // ExpC5
+	FMUL4S(21, 24, 28)                       // p = r * ExpC6
+	FMUL4S(22, 25, 28)
+	FMUL4S(23, 26, 28)
+	FMUL4S(29, 27, 28)
 	FADD4S(21, 21, 20)                       // p = p + ExpC5
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 7)                        // p = p + ExpC4
 	FADD4S(22, 22, 7)
 	FADD4S(23, 23, 7)
-	FADD4S(28, 28, 7)
+	FADD4S(29, 29, 7)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 6)                        // p = p + ExpC3
 	FADD4S(22, 22, 6)
 	FADD4S(23, 23, 6)
-	FADD4S(28, 28, 6)
+	FADD4S(29, 29, 6)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 5)                        // p = p + ExpC2
 	FADD4S(22, 22, 5)
 	FADD4S(23, 23, 5)
-	FADD4S(28, 28, 5)
+	FADD4S(29, 29, 5)
 	FMUL4S(20, 24, 24)                       // rr = r * r
-	FMUL4S(29, 25, 25)
+	FMUL4S(28, 25, 25)
 	FMUL4S(30, 26, 26)
 	FMUL4S(31, 27, 27)
 	FMUL4S(21, 21, 20)                       // p = p * rr
-	FMUL4S(22, 22, 29)
+	FMUL4S(22, 22, 28)
 	FMUL4S(23, 23, 30)
-	FMUL4S(28, 28, 31)
+	FMUL4S(29, 29, 31)
+	FMOVQ 160(R11), F20                      // 1
 	FADD4S(21, 21, 24)                       // p = p + r
 	FADD4S(22, 22, 25)
 	FADD4S(23, 23, 26)
-	FADD4S(28, 28, 27)
-	FMOVQ 160(R11), F20                      // 1
+	FADD4S(29, 29, 27)
 	FADD4S(21, 21, 20)                       // p = p + 1
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
+	FMOVQ 160(R11), F20                      // 1
 	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
 	VSHL $23, V17.S4, V17.S4
 	VSHL $23, V18.S4, V18.S4
 	VSHL $23, V19.S4, V19.S4
-	FMOVQ 160(R11), F20                      // 1
+	FMOVQ 176(R11), F24                      // ExpMin
 	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
 	VADD V20.S4, V17.S4, V17.S4
 	VADD V20.S4, V18.S4, V18.S4
 	VADD V20.S4, V19.S4, V19.S4
-	FMOVQ 176(R11), F20                      // ExpMin
-	FCMGT4S(12, 20, 12)                      // below = h < ExpMin
-	FCMGT4S(13, 20, 13)
-	FCMGT4S(14, 20, 14)
-	FCMGT4S(15, 20, 15)
+	FCMGT4S(12, 24, 12)                      // below = h < ExpMin
+	FCMGT4S(13, 24, 13)
+	FCMGT4S(14, 24, 14)
+	FCMGT4S(15, 24, 15)
 	FMUL4S(21, 21, 16)                       // e = p * pow2
 	FMUL4S(22, 22, 17)
 	FMUL4S(23, 23, 18)
-	FMUL4S(28, 28, 19)
+	FMUL4S(29, 29, 19)
+	FMOVQ 192(R11), F16                      // ^sign
 	BIC16B(21, 21, 12)                       // e = e &^ below
 	BIC16B(22, 22, 13)
 	BIC16B(23, 23, 14)
-	BIC16B(28, 28, 15)
-	FMOVQ 192(R11), F12                      // ^sign
-	VAND V12.B16, V8.B16, V13.B16            // abs = x & ^sign
-	VAND V12.B16, V9.B16, V14.B16
-	VAND V12.B16, V10.B16, V15.B16
-	VAND V12.B16, V11.B16, V16.B16
+	BIC16B(29, 29, 15)
 	FMOVQ 208(R11), F12                      // TailP
+	VAND V16.B16, V8.B16, V13.B16            // abs = x & ^sign
+	VAND V16.B16, V9.B16, V14.B16
+	VAND V16.B16, V10.B16, V15.B16
+	VAND V16.B16, V11.B16, V17.B16
+	FMOVQ 160(R11), F16                      // 1
 	FMUL4S(13, 13, 12)                       // t = abs * TailP
 	FMUL4S(14, 14, 12)
 	FMUL4S(15, 15, 12)
-	FMUL4S(16, 16, 12)
+	FMUL4S(17, 17, 12)
 	FMOVQ 160(R11), F12                      // 1
-	FADD4S(13, 13, 12)                       // t = t + 1
-	FADD4S(14, 14, 12)
-	FADD4S(15, 15, 12)
-	FADD4S(16, 16, 12)
-	FMOVQ 160(R11), F12                      // 1
+	FADD4S(13, 13, 16)                       // t = t + 1
+	FADD4S(14, 14, 16)
+	FADD4S(15, 15, 16)
+	FADD4S(17, 17, 16)
+	FMOVQ 336(R11), F16                      // TailQ7
 	FDIV4S(13, 12, 13)                       // t = 1 / t
 	FDIV4S(14, 12, 14)
 	FDIV4S(15, 12, 15)
-	FDIV4S(16, 12, 16)
-	FMOVQ 336(R11), F12                      // TailQ7
-	FMUL4S(17, 13, 12)                       // q = t * TailQ7
-	FMUL4S(18, 14, 12)
-	FMUL4S(19, 15, 12)
-	FMUL4S(20, 16, 12)
+	FDIV4S(17, 12, 17)
 	FMOVQ 320(R11), F12                      // TailQ6
-	FADD4S(17, 17, 12)                       // q = q + TailQ6
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 16)                       // q = t * TailQ7
+	FMUL4S(19, 14, 16)
+	FMUL4S(20, 15, 16)
+	FMUL4S(24, 17, 16)
+	FADD4S(18, 18, 12)                       // q = q + TailQ6
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 304(R11), F12                      // TailQ5
-	FADD4S(17, 17, 12)                       // q = q + TailQ5
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ5
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 288(R11), F12                      // TailQ4
-	FADD4S(17, 17, 12)                       // q = q + TailQ4
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ4
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 272(R11), F12                      // TailQ3
-	FADD4S(17, 17, 12)                       // q = q + TailQ3
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ3
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 256(R11), F12                      // TailQ2
-	FADD4S(17, 17, 12)                       // q = q + TailQ2
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ2
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 240(R11), F12                      // TailQ1
-	FADD4S(17, 17, 12)                       // q = q + TailQ1
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ1
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 13, 17)                       // q = t * q
-	FMUL4S(18, 14, 18)
-	FMUL4S(19, 15, 19)
-	FMUL4S(20, 16, 20)
+	FADD4S(24, 24, 12)
 	FMOVQ 224(R11), F12                      // TailQ0
-	FADD4S(17, 17, 12)                       // q = q + TailQ0
-	FADD4S(18, 18, 12)
+	FMUL4S(18, 13, 18)                       // q = t * q
+	FMUL4S(19, 14, 19)
+	FMUL4S(20, 15, 20)
+	FMUL4S(24, 17, 24)
+	FADD4S(18, 18, 12)                       // q = q + TailQ0
 	FADD4S(19, 19, 12)
 	FADD4S(20, 20, 12)
-	FMUL4S(17, 17, 13)                       // q = q * t
-	FMUL4S(18, 18, 14)
-	FMUL4S(19, 19, 15)
-	FMUL4S(20, 20, 16)
-	FMUL4S(17, 21, 17)                       // tail = e * q
-	FMUL4S(18, 22, 18)
-	FMUL4S(19, 23, 19)
-	FMUL4S(20, 28, 20)
+	FADD4S(24, 24, 12)
+	FMUL4S(18, 18, 13)                       // q = q * t
+	FMUL4S(19, 19, 14)
+	FMUL4S(20, 20, 15)
+	FMUL4S(24, 24, 17)
 	FMOVQ 352(R11), F12                      // 0
-	FCMGT4S(13, 8, 12)                       // positive = 0 < x
-	FCMGT4S(14, 9, 12)
-	FCMGT4S(15, 10, 12)
-	FCMGT4S(16, 11, 12)
-	FMOVQ 160(R11), F12                      // 1
-	FSUB4S(24, 12, 17)                       // upper = 1 - tail
-	FSUB4S(25, 12, 18)
-	FSUB4S(26, 12, 19)
-	FSUB4S(27, 12, 20)
-	VBSL V17.B16, V24.B16, V13.B16           // cdf = positive ? upper : tail
-	VBSL V18.B16, V25.B16, V14.B16
-	VBSL V19.B16, V26.B16, V15.B16
-	VBSL V20.B16, V27.B16, V16.B16
-	FMOVQ 368(R11), F12                      // InvSqrt2Pi
-	FMUL4S(21, 21, 12)                       // phi = e * InvSqrt2Pi
-	FMUL4S(22, 22, 12)
-	FMUL4S(23, 23, 12)
-	FMUL4S(28, 28, 12)
+	FMUL4S(18, 21, 18)                       // tail = e * q
+	FMUL4S(19, 22, 19)
+	FMUL4S(20, 23, 20)
+	FMUL4S(24, 29, 24)
+	FMOVQ 160(R11), F13                      // 1
+	FCMGT4S(14, 8, 12)                       // positive = 0 < x
+	FCMGT4S(15, 9, 12)
+	FCMGT4S(16, 10, 12)
+	FCMGT4S(17, 11, 12)
+	FSUB4S(12, 13, 18)                       // upper = 1 - tail
+	FSUB4S(25, 13, 19)
+	FSUB4S(26, 13, 20)
+	FSUB4S(27, 13, 24)
+	FMOVQ 368(R11), F13                      // InvSqrt2Pi
+	VBSL V18.B16, V12.B16, V14.B16           // cdf = positive ? upper : tail
+	VBSL V19.B16, V25.B16, V15.B16
+	VBSL V20.B16, V26.B16, V16.B16
+	VBSL V24.B16, V27.B16, V17.B16
+	FMUL4S(21, 21, 13)                       // phi = e * InvSqrt2Pi
+	FMUL4S(22, 22, 13)
+	FMUL4S(23, 23, 13)
+	FMUL4S(29, 29, 13)
 	FMUL4S(8, 8, 21)                         // d = x * phi
 	FMUL4S(9, 9, 22)
 	FMUL4S(10, 10, 23)
-	FMUL4S(11, 11, 28)
-	FADD4S(13, 13, 8)                        // d = cdf + d
-	FADD4S(14, 14, 9)
-	FADD4S(15, 15, 10)
-	FADD4S(16, 16, 11)
+	FMUL4S(11, 11, 29)
+	FADD4S(14, 14, 8)                        // d = cdf + d
+	FADD4S(15, 15, 9)
+	FADD4S(16, 16, 10)
+	FADD4S(17, 17, 11)
 	FMOVQ 0(R1), F8                          // dy = dy[]
 	FMOVQ 16(R1), F9
 	FMOVQ 32(R1), F10
 	FMOVQ 48(R1), F11
-	FMUL4S(8, 8, 13)                         // d = dy * d
-	FMUL4S(9, 9, 14)
-	FMUL4S(10, 10, 15)
-	FMUL4S(11, 11, 16)
+	FMUL4S(8, 8, 14)                         // d = dy * d
+	FMUL4S(9, 9, 15)
+	FMUL4S(10, 10, 16)
+	FMUL4S(11, 11, 17)
 	FMOVQ F8, 0(R0)                          // dx[] = d
 	FMOVQ F9, 16(R0)
 	FMOVQ F10, 32(R0)
@@ -1436,92 +1436,92 @@ loop:
 	FMUL4S(21, 21, 9)
 	FMUL4S(22, 22, 9)
 	FMUL4S(23, 23, 9)
+	FMOVQ 144(R11), F28                      // ExpC6
 	FSUB4S(24, 24, 20)                       // r = r - lo
 	FSUB4S(25, 25, 21)
 	FSUB4S(26, 26, 22)
 	FSUB4S(27, 27, 23)
-	FMOVQ 144(R11), F20                      // ExpC6
-	FMUL4S(21, 24, 20)                       // p = r * ExpC6
-	FMUL4S(22, 25, 20)
-	FMUL4S(23, 26, 20)
-	FMUL4S(28, 27, 20)
 	FMOVQ 128(R11), F20                      // ExpC5
+	FMUL4S(21, 24, 28)                       // p = r * ExpC6
+	FMUL4S(22, 25, 28)
+	FMUL4S(23, 26, 28)
+	FMUL4S(29, 27, 28)
 	FADD4S(21, 21, 20)                       // p = p + ExpC5
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
+	FMOVQ 112(R11), F20                      // ExpC4
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
-	FMOVQ 112(R11), F20                      // ExpC4
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 20)                       // p = p + ExpC4
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 11)                       // p = p + ExpC3
 	FADD4S(22, 22, 11)
 	FADD4S(23, 23, 11)
-	FADD4S(28, 28, 11)
+	FADD4S(29, 29, 11)
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
-	FMUL4S(28, 27, 28)
+	FMUL4S(29, 27, 29)
 	FADD4S(21, 21, 10)                       // p = p + ExpC2
 	FADD4S(22, 22, 10)
 	FADD4S(23, 23, 10)
-	FADD4S(28, 28, 10)
+	FADD4S(29, 29, 10)
 	FMUL4S(20, 24, 24)                       // rr = r * r
-	FMUL4S(29, 25, 25)
+	FMUL4S(28, 25, 25)
 	FMUL4S(30, 26, 26)
 	FMUL4S(31, 27, 27)
 	FMUL4S(21, 21, 20)                       // p = p * rr
-	FMUL4S(22, 22, 29)
+	FMUL4S(22, 22, 28)
 	FMUL4S(23, 23, 30)
-	FMUL4S(28, 28, 31)
+	FMUL4S(29, 29, 31)
+	FMOVQ 160(R11), F20                      // 1
 	FADD4S(21, 21, 24)                       // p = p + r
 	FADD4S(22, 22, 25)
 	FADD4S(23, 23, 26)
-	FADD4S(28, 28, 27)
-	FMOVQ 160(R11), F20                      // 1
+	FADD4S(29, 29, 27)
 	FADD4S(21, 21, 20)                       // p = p + 1
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
-	FADD4S(28, 28, 20)
+	FADD4S(29, 29, 20)
+	FMOVQ 160(R11), F20                      // 1
 	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
 	VSHL $23, V17.S4, V17.S4
 	VSHL $23, V18.S4, V18.S4
 	VSHL $23, V19.S4, V19.S4
-	FMOVQ 160(R11), F20                      // 1
+	FMOVQ 176(R11), F24                      // ExpMin
 	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
 	VADD V20.S4, V17.S4, V17.S4
 	VADD V20.S4, V18.S4, V18.S4
 	VADD V20.S4, V19.S4, V19.S4
-	FMOVQ 176(R11), F20                      // ExpMin
-	FCMGT4S(12, 20, 12)                      // below = v < ExpMin
-	FCMGT4S(13, 20, 13)
-	FCMGT4S(14, 20, 14)
-	FCMGT4S(15, 20, 15)
+	FCMGT4S(12, 24, 12)                      // below = v < ExpMin
+	FCMGT4S(13, 24, 13)
+	FCMGT4S(14, 24, 14)
+	FCMGT4S(15, 24, 15)
 	FMUL4S(21, 21, 16)                       // e = p * pow2
 	FMUL4S(22, 22, 17)
 	FMUL4S(23, 23, 18)
-	FMUL4S(28, 28, 19)
+	FMUL4S(29, 29, 19)
 	BIC16B(21, 21, 12)                       // e = e &^ below
 	BIC16B(22, 22, 13)
 	BIC16B(23, 23, 14)
-	BIC16B(28, 28, 15)
+	BIC16B(29, 29, 15)
 	FMOVQ F21, 0(R1)                         // x[] = e
 	FMOVQ F22, 16(R1)
 	FMOVQ F23, 32(R1)
-	FMOVQ F28, 48(R1)
+	FMOVQ F29, 48(R1)
 	FADD4S(0, 0, 21)                         // l += e
 	FADD4S(1, 1, 22)
 	FADD4S(2, 2, 23)
-	FADD4S(3, 3, 28)
+	FADD4S(3, 3, 29)
 	ADD $64, R1
 	SUBS $16, R9
 	BNE loop

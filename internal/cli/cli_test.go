@@ -122,7 +122,9 @@ func newFlags() (*pflag.FlagSet, func() string) {
 	f.Var(&maxTime, "max-time", "")
 	f.Var(&memory, "memory", "")
 	f.String("config", "", "")
-	return f, func() string { return strings.TrimSpace(fmt.Sprintln(*batch, *lr, *eval, *quiet, maxTime.String(), memory.String())) }
+	return f, func() string {
+		return strings.TrimSpace(fmt.Sprintln(*batch, *lr, *eval, *quiet, maxTime.String(), memory.String()))
+	}
 }
 
 func TestApplyConfig(t *testing.T) {

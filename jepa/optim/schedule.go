@@ -40,7 +40,7 @@ func (s Schedule) EMA(step int) float64 {
 // cosine goes from a to b as t goes from 0 to 1.
 func cosine(a, b, t float64) float64 {
 	t = min(t, 1)
-	return b + float64((a-b)*float64(0.5*(1+fp.Cos(math.Pi*t))))
+	return b + float64((a-b)*float64(0.5*(1+fp.Cos(float64(math.Pi*t)))))
 }
 
 // Adam's constants: PyTorch's defaults, as the official code leaves them.

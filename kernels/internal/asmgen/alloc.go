@@ -6,7 +6,7 @@ import "fmt"
 type allocation struct {
 	regs     map[*value][]int // one register, or one for each vector of a block
 	resident map[*value]bool  // constants and arguments that keep a register for the whole loop
-	scratch  []map[*value]int // by operation: where to load those that do not
+	scratch  []map[*value]int // by operation: where those that do not are loaded, one operation ahead
 	spare    []int            // by operation: a register for the printer's own use
 }
 
@@ -88,20 +88,31 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 			last[v] = i
 		}
 	}
-	for i, o := range k.ops {
+	// takeLoads finds registers for the operands of operation i that must be loaded for it.
+	takeLoads := func(i int) {
 		loads := map[*value]int{}
-		for _, v := range o.operands() {
+		for _, v := range k.ops[i].operands() {
 			invariant := v.kind == constant || v.kind == argument
-			if _, done := loads[v]; invariant && !done && !a.resident[v] && !t.inMemory(o, v) {
+			if _, done := loads[v]; invariant && !done && !a.resident[v] && !t.inMemory(k.ops[i], v) {
 				loads[v] = take(1)[0]
 			}
+		}
+		a.scratch = append(a.scratch, loads)
+	}
+	takeLoads(0)
+	for i, o := range k.ops {
+		if i+1 < len(k.ops) {
+			takeLoads(i + 1) // one operation ahead, so that an in-order core need not wait for them
 		}
 		spare := -1
 		if t.needsSpare(o) {
 			spare = take(1)[0]
 		}
-		a.scratch, a.spare = append(a.scratch, loads), append(a.spare, spare)
+		a.spare = append(a.spare, spare)
 
+		if o.code == opSelect && last[o.a] != i {
+			return nil, fmt.Errorf("the mask of %v is used again", o)
+		}
 		// The result moves into the registers of an operand that dies here, if it may.
 		dying := map[*value]bool{}
 		for _, v := range o.operands() {
@@ -124,7 +135,7 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		for v := range dying {
 			release(a.regs[v]...)
 		}
-		for _, r := range loads {
+		for _, r := range a.scratch[i] {
 			release(r)
 		}
 		if spare >= 0 {
@@ -135,6 +146,25 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		return nil, fmt.Errorf("out of registers with %d values resident", len(resident))
 	}
 	return a, nil
+}
+
+// loads lists what to load, and where, just before operation i: the operands of the next, and of the first its own.
+func (a *allocation) loads(k *kernel, i int, f func(v *value, reg int)) {
+	list := func(i int) {
+		seen := map[*value]bool{}
+		for _, v := range k.ops[i].operands() {
+			if reg, ok := a.scratch[i][v]; ok && !seen[v] {
+				seen[v] = true
+				f(v, reg)
+			}
+		}
+	}
+	if i == 0 {
+		list(0)
+	}
+	if i+1 < len(k.ops) {
+		list(i + 1)
+	}
 }
 
 // reg returns the register of v for vector u of the block, at operation i.

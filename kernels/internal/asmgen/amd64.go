@@ -137,11 +137,7 @@ func (p *amd64) constant(v *value) string {
 }
 
 func (p *amd64) op(o op) {
-	for _, v := range o.operands() {
-		if reg, ok := p.a.scratch[p.i][v]; ok {
-			p.loadInvariant(v, reg)
-		}
-	}
+	p.a.loads(p.k, p.i, p.loadInvariant)
 	a, b := o.a, o.b
 	fromMemory := func(v *value) bool {
 		return v != nil && v.kind == constant && !p.a.resident[v] && p.inMemory(o, v)

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // arm64 prints ARMv8.0 Advanced SIMD. Go's assembler lacks the vector arithmetic, so the listing begins with macros that
 // encode it; they take register numbers in ARM's order, the result first, where Go's own instructions have it last.
@@ -155,13 +152,7 @@ func (p *arm64) loadInvariant(v *value, reg int) {
 }
 
 func (p *arm64) op(o op) {
-	var loaded []*value
-	for _, v := range o.operands() {
-		if reg, ok := p.a.scratch[p.i][v]; ok && !slices.Contains(loaded, v) {
-			p.loadInvariant(v, reg)
-			loaded = append(loaded, v)
-		}
-	}
+	p.a.loads(p.k, p.i, p.loadInvariant)
 	n := p.vectors()
 	if o.dst != nil && o.dst.shared {
 		n = 1

@@ -1,0 +1,128 @@
+package jepa
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/rng"
+	"edgejepa/vit"
+)
+
+// pictures are random normalised pixels, a function of key.
+func pictures(c Config, key uint64) []float32 {
+	px := make([]float32, c.Batch*c.Encoder.PixelLen())
+	s := rng.New(5, rng.PurposeProbe, key, 0)
+	for i := range px {
+		px[i] = float32(s.Norm())
+	}
+	return px
+}
+
+func microConfig() Config {
+	p, _ := vit.PresetNamed("micro")
+	c := Default(p, 24, 4)
+	c.Batch = 6
+	c.SetSteps(40)
+	return c
+}
+
+func newTrainer(t testing.TB, c Config, threads int) *Trainer {
+	pool := parallel.New(threads)
+	t.Cleanup(pool.Close)
+	tr, err := NewTrainer(c, pool)
+	require.NoError(t, err)
+	return tr
+}
+
+func TestStepSameBitsForAnyThreads(t *testing.T) {
+	for _, change := range []func(*Config){
+		func(c *Config) {},
+		func(c *Config) { c.Predictor = PredictorMLP; c.Loss = LossL2; c.Masks.EqualContext = true },
+	} {
+		c := microConfig()
+		change(&c)
+		var want [][]float32
+		for _, threads := range []int{1, 2, 3, 7} {
+			tr := newTrainer(t, c, threads)
+			for s := range 4 {
+				tr.Step(pictures(c, uint64(s)))
+			}
+			got := [][]float32{tr.Context.Params.Value, tr.Target.Params.Value, tr.Predictor.Params.Value, tr.moments[0].v}
+			if want == nil {
+				want = got
+			}
+			require.Equal(t, want, got, "%d threads", threads)
+		}
+	}
+}
+
+func TestStepAllocatesNothing(t *testing.T) {
+	tr := newTrainer(t, microConfig(), 2)
+	px := pictures(tr.Config, 1)
+	for range 8 { // the sampler's lists grow to their size
+		tr.Step(px)
+	}
+	require.Zero(t, testing.AllocsPerRun(10, func() { tr.Step(px) }))
+}
+
+// On pictures that repeat, predicting gets easier.
+func TestLossFalls(t *testing.T) {
+	for _, kind := range []string{PredictorViT, PredictorMLP} {
+		c := microConfig()
+		c.Predictor, c.VarianceWeight = kind, 0
+		c.LR = 3e-3
+		c.SetSteps(120)
+		tr := newTrainer(t, c, 2)
+		px := pictures(c, 1)
+		var first, last float64
+		for s := range c.Steps {
+			l := tr.Step(px).Loss
+			if s < 5 {
+				first += l
+			} else if s >= c.Steps-5 {
+				last += l
+			}
+		}
+		require.Less(t, last, 0.7*first, kind)
+	}
+}
+
+func TestNonFiniteStepChangesNothing(t *testing.T) {
+	tr := newTrainer(t, microConfig(), 1)
+	was := append([]float32(nil), tr.Context.Params.Value...)
+	px := pictures(tr.Config, 1)
+	px[17] /= px[17] - px[17]
+	st := tr.Step(px)
+	require.True(t, st.Skipped)
+	require.Equal(t, 1, tr.Skipped())
+	require.Equal(t, was, tr.Context.Params.Value)
+	require.False(t, tr.Step(pictures(tr.Config, 2)).Skipped)
+}
+
+func BenchmarkStep(b *testing.B) {
+	for _, j := range []struct {
+		preset             string
+		size, patch, batch int
+	}{{"nano", 32, 4, 64}, {"tiny", 96, 8, 16}, {"small", 224, 16, 8}} {
+		for _, equal := range []bool{true, false} {
+			for _, threads := range []int{1, 2} {
+				b.Run(fmt.Sprintf("%s/equal=%v/threads=%d", j.preset, equal, threads), func(b *testing.B) {
+					p, _ := vit.PresetNamed(j.preset)
+					c := Default(p, j.size, j.patch)
+					c.Batch = j.batch
+					c.Masks.EqualContext = equal
+					c.SetSteps(1000)
+					tr := newTrainer(b, c, threads)
+					px := pictures(c, 1)
+					for b.Loop() {
+						tr.Step(px)
+					}
+					b.ReportMetric(float64(c.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
+				})
+			}
+		}
+	}
+}
