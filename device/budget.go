@@ -3,8 +3,6 @@ package device
 import (
 	"fmt"
 	"math"
-
-	"edgejepa/internal/cli"
 )
 
 // Usable is the memory in bytes that a new process can have without swapping or being killed: the least of what is
@@ -35,14 +33,22 @@ func Budget(p Profile, asked int64) (int64, error) {
 	usable := p.Usable()
 	switch {
 	case asked < 0:
-		return 0, fmt.Errorf("a memory budget of %s makes no sense", cli.Bytes(asked))
+		return 0, fmt.Errorf("a memory budget of %s makes no sense", size(asked))
 	case asked > 0 && usable > 0 && asked > usable:
 		return 0, fmt.Errorf("a memory budget of %s is more than the %s that this machine can give now; stop other programs or ask for less",
-			cli.Bytes(asked), cli.Bytes(usable))
+			size(asked), size(usable))
 	case asked > 0:
 		return asked, nil
 	}
 	return max(usable-max(usable/8, 32<<20), usable/2), nil
+}
+
+// size writes bytes in MiB or GiB.
+func size(n int64) string {
+	if n < 1<<30 && n > -1<<30 {
+		return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 // Advice lists what keeps this machine from its full speed and what to do about it.

@@ -4,15 +4,20 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"edgejepa/internal/cli"
+	"unicode"
 )
 
 // WriteText writes the profile for a person, one line a subject.
 func (p Profile) WriteText(w io.Writer) error {
 	var b strings.Builder
 	line := func(subject, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", subject, cli.Printable(fmt.Sprintf(format, args...)))
+		text := strings.Map(func(r rune) rune { // names come from files
+			if !unicode.IsPrint(r) {
+				return '?'
+			}
+			return r
+		}, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-12s %s\n", subject, text)
 	}
 	if p.System != "" {
 		line("system", "%s", p.System)
@@ -37,7 +42,7 @@ func (p Profile) WriteText(w io.Writer) error {
 		if c.Count > 1 {
 			times = fmt.Sprintf("%d × ", c.Count)
 		}
-		line("cache", "L%d %s %s%s", c.Level, strings.ToLower(c.Type), times, cli.Bytes(c.Bytes))
+		line("cache", "L%d %s %s%d KiB", c.Level, strings.ToLower(c.Type), times, c.Bytes>>10)
 	}
 	for _, c := range p.Clocks {
 		text := fmt.Sprintf("%d of %d MHz", c.MHz, c.MaxMHz)
@@ -50,15 +55,15 @@ func (p Profile) WriteText(w io.Writer) error {
 		line("clock", "%s", text)
 	}
 	if m := p.Memory; m != (Memory{}) {
-		text := cli.Bytes(m.Total)
+		text := size(m.Total)
 		if m.Available > 0 {
-			text += ", " + cli.Bytes(m.Available) + " available"
+			text += ", " + size(m.Available) + " available"
 		}
 		if m.Swap > 0 {
-			text += ", " + cli.Bytes(m.Swap) + " swap"
+			text += ", " + size(m.Swap) + " swap"
 		}
 		if m.Limit > 0 {
-			text += ", limited to " + cli.Bytes(m.Limit) + " by the control group"
+			text += ", limited to " + size(m.Limit) + " by the control group"
 		}
 		line("memory", "%s", text)
 	}

@@ -49,7 +49,9 @@ func (c MaskConfig) targetSize(scale, aspect float64) size {
 	return c.within(int(math.RoundToEven(math.Sqrt(area*aspect))), int(math.RoundToEven(math.Sqrt(area/aspect))))
 }
 
-func (c MaskConfig) within(h, w int) size { return size{max(1, min(h, c.GridH-1)), max(1, min(w, c.GridW-1))} }
+func (c MaskConfig) within(h, w int) size {
+	return size{max(1, min(h, c.GridH-1)), max(1, min(w, c.GridW-1))}
+}
 
 // contextSize is the context block spanning scale of the grid, in the grid's own aspect.
 func (c MaskConfig) contextSize(scale float64) size {
@@ -85,7 +87,9 @@ func (c MaskConfig) extremes() (least, most int) {
 	return least, most
 }
 
-// MaxTarget is the most patches of a target block, MaxContext of a picture's context.
+func between(r [2]float64, u float64) float64 { return r[0] + float64(u*(r[1]-r[0])) }
+
+// MaxTarget is the most patches of a target block.
 func (c MaskConfig) MaxTarget() int {
 	_, most := c.extremes()
 	return most
@@ -104,7 +108,7 @@ func (c MaskConfig) MaxContext() int {
 // Validate refuses settings that no draw can satisfy, with the arithmetic.
 func (c MaskConfig) Validate() error {
 	n := c.GridH * c.GridW
-	if c.GridH < 3 || c.GridW < 3 || n < 12 || n > 4096 {
+	if c.GridH < 3 || c.GridW < 3 || n < 12 || n > 4096 || max(c.GridH, c.GridW) > 4096 {
 		return fmt.Errorf("masks: a grid of %dx%d patches is too small or too large: use 4x4 up to 64x64 (image size over patch size)", c.GridH, c.GridW)
 	}
 	var errs []error
@@ -335,6 +339,10 @@ func (c MaskConfig) compatExtremes(scale, aspect [2]float64) (least, most int) {
 		return (keep/n - scale[0]) / (scale[1] - scale[0])
 	}
 	for keep := math.Floor(n * scale[0]); keep <= n*scale[1]; keep++ {
+		if keep == 0 {
+			least = 0
+			continue
+		}
 		from, to := max(0, draw(keep)), min(1, draw(keep+1))
 		if scale[1] == scale[0] {
 			to = 1
@@ -342,11 +350,12 @@ func (c MaskConfig) compatExtremes(scale, aspect [2]float64) (least, most int) {
 		a0, a1 := between(aspect, from), between(aspect, to)
 		for h := int(math.Sqrt(keep * a0)); h <= int(math.Sqrt(keep*a1))+1; h++ {
 			lo, hi := max(float64(h)-0.5, 0), float64(h)+0.5
-			for _, a := range [2]float64{max(a0, lo*lo/keep), min(a1, hi*hi/keep)} {
-				if a >= a0 && a <= a1 {
-					s := size{min(h, c.GridH-1), c.compatKeep(keep, a).w}
-					least, most = min(least, s.area()), max(most, s.area())
-				}
+			if lo, hi = max(a0, lo*lo/keep), min(a1, hi*hi/keep); lo > hi {
+				continue
+			}
+			for _, a := range [2]float64{lo, hi} {
+				s := size{min(h, c.GridH-1), c.compatKeep(keep, a).w}
+				least, most = min(least, s.area()), max(most, s.area())
 			}
 		}
 	}

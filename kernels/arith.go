@@ -53,7 +53,7 @@ func lerpGeneric(dst, src []float32, m, m1 float32) {
 }
 
 // SumSquares returns the sum of x[i]*x[i]. The squares are exact; they are added in float64, element i to lane i%16,
-// and the lanes as a tree.
+// and the lanes as a tree. The result is finite if and only if AllFinite(x): float64 holds any such sum.
 func SumSquares(x []float32) float64 {
 	var l lanes64
 	n := sumSquaresVector(&l, x)

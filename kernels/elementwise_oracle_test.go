@@ -283,11 +283,13 @@ func TestAllFinite(t *testing.T) {
 			x[i] = max(-math.MaxFloat32, min(math.MaxFloat32, x[i]))
 		}
 		require.True(t, AllFinite(x))
+		require.False(t, math.IsInf(SumSquares(x), 0))
 		for i := range x {
 			was := x[i]
 			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 				x[i] = float32(bad)
 				require.False(t, AllFinite(x), "n %d, i %d, %v", n, i, bad)
+				require.False(t, SumSquares(x) <= math.MaxFloat64)
 			}
 			x[i] = was
 		}

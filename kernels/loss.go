@@ -42,10 +42,15 @@ func SquaredError(d, pred, target []float32, scale float32) float64 {
 		panic("kernels: SquaredError: lengths differ")
 	}
 	var l lanes64
+	n := squaredErrorVector(&l, d, pred, target, 2*scale)
+	squaredErrorGeneric(&l, d[n:], pred[n:], target[n:], 2*scale)
+	return l.sum()
+}
+
+func squaredErrorGeneric(l *lanes64, d, pred, target []float32, scale2 float32) {
 	for i, p := range pred {
 		u := p - target[i]
-		d[i] = float32(2*scale) * u
+		d[i] = scale2 * u
 		l[i%len(l)] += float64(float64(u) * float64(u))
 	}
-	return l.sum()
 }

@@ -35,7 +35,9 @@ func (b *Panels) Pack(x []float32, ldx, k, n int) {
 }
 
 // PackRows packs rows [k0, k1) of panel p from x [K, N], rows ldx apart; the shape must have been set.
-func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) { b.PackRowsAt(x[k0*ldx:], ldx, p, k0, k1-k0) }
+func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) {
+	b.PackRowsAt(x[k0*ldx:], ldx, p, k0, k1-k0)
+}
 
 // PackRowsAt packs rows [k0, k0+rows) of panel p from x [rows, N], which holds these rows only.
 func (b *Panels) PackRowsAt(x []float32, ldx, p, k0, rows int) {

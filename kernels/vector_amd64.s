@@ -4,62 +4,62 @@
 
 #include "textflag.h"
 
-DATA vectorConst<>+0(SB)/8, $0xbf000000bf000000 // -0.5
-DATA vectorConst<>+8(SB)/8, $0xbf000000bf000000
-DATA vectorConst<>+16(SB)/8, $0xbf000000bf000000
-DATA vectorConst<>+24(SB)/8, $0xbf000000bf000000
-DATA vectorConst<>+32(SB)/8, $0x4b4000004b400000 // Magic
-DATA vectorConst<>+40(SB)/8, $0x4b4000004b400000
-DATA vectorConst<>+48(SB)/8, $0x4b4000004b400000
-DATA vectorConst<>+56(SB)/8, $0x4b4000004b400000
-DATA vectorConst<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b // Log2E
-DATA vectorConst<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA vectorConst<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA vectorConst<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA vectorConst<>+96(SB)/8, $0x3f3180003f318000 // Ln2Hi
-DATA vectorConst<>+104(SB)/8, $0x3f3180003f318000
-DATA vectorConst<>+112(SB)/8, $0x3f3180003f318000
-DATA vectorConst<>+120(SB)/8, $0x3f3180003f318000
-DATA vectorConst<>+128(SB)/8, $0xb95e8083b95e8083 // Ln2Lo
-DATA vectorConst<>+136(SB)/8, $0xb95e8083b95e8083
-DATA vectorConst<>+144(SB)/8, $0xb95e8083b95e8083
-DATA vectorConst<>+152(SB)/8, $0xb95e8083b95e8083
-DATA vectorConst<>+160(SB)/8, $0x3efffffe3efffffe // ExpC2
-DATA vectorConst<>+168(SB)/8, $0x3efffffe3efffffe
-DATA vectorConst<>+176(SB)/8, $0x3efffffe3efffffe
-DATA vectorConst<>+184(SB)/8, $0x3efffffe3efffffe
-DATA vectorConst<>+192(SB)/8, $0x3e2aaa483e2aaa48 // ExpC3
-DATA vectorConst<>+200(SB)/8, $0x3e2aaa483e2aaa48
-DATA vectorConst<>+208(SB)/8, $0x3e2aaa483e2aaa48
-DATA vectorConst<>+216(SB)/8, $0x3e2aaa483e2aaa48
-DATA vectorConst<>+224(SB)/8, $0x3d2aac7a3d2aac7a // ExpC4
-DATA vectorConst<>+232(SB)/8, $0x3d2aac7a3d2aac7a
-DATA vectorConst<>+240(SB)/8, $0x3d2aac7a3d2aac7a
-DATA vectorConst<>+248(SB)/8, $0x3d2aac7a3d2aac7a
-DATA vectorConst<>+256(SB)/8, $0x3c091d363c091d36 // ExpC5
-DATA vectorConst<>+264(SB)/8, $0x3c091d363c091d36
-DATA vectorConst<>+272(SB)/8, $0x3c091d363c091d36
-DATA vectorConst<>+280(SB)/8, $0x3c091d363c091d36
-DATA vectorConst<>+288(SB)/8, $0x3ab511a93ab511a9 // ExpC6
-DATA vectorConst<>+296(SB)/8, $0x3ab511a93ab511a9
-DATA vectorConst<>+304(SB)/8, $0x3ab511a93ab511a9
-DATA vectorConst<>+312(SB)/8, $0x3ab511a93ab511a9
-DATA vectorConst<>+320(SB)/8, $0x3f8000003f800000 // 1
-DATA vectorConst<>+328(SB)/8, $0x3f8000003f800000
-DATA vectorConst<>+336(SB)/8, $0x3f8000003f800000
-DATA vectorConst<>+344(SB)/8, $0x3f8000003f800000
-DATA vectorConst<>+352(SB)/8, $0xc2ae0000c2ae0000 // ExpMin
-DATA vectorConst<>+360(SB)/8, $0xc2ae0000c2ae0000
-DATA vectorConst<>+368(SB)/8, $0xc2ae0000c2ae0000
-DATA vectorConst<>+376(SB)/8, $0xc2ae0000c2ae0000
-DATA vectorConst<>+384(SB)/8, $0x7fffffff7fffffff // ^sign
-DATA vectorConst<>+392(SB)/8, $0x7fffffff7fffffff
-DATA vectorConst<>+400(SB)/8, $0x7fffffff7fffffff
-DATA vectorConst<>+408(SB)/8, $0x7fffffff7fffffff
-DATA vectorConst<>+416(SB)/8, $0x3e9c28f63e9c28f6 // TailP
-DATA vectorConst<>+424(SB)/8, $0x3e9c28f63e9c28f6
-DATA vectorConst<>+432(SB)/8, $0x3e9c28f63e9c28f6
-DATA vectorConst<>+440(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+0(SB)/8, $0x3f8000003f800000 // 1
+DATA vectorConst<>+8(SB)/8, $0x3f8000003f800000
+DATA vectorConst<>+16(SB)/8, $0x3f8000003f800000
+DATA vectorConst<>+24(SB)/8, $0x3f8000003f800000
+DATA vectorConst<>+32(SB)/8, $0x7fffffff7fffffff // ^sign
+DATA vectorConst<>+40(SB)/8, $0x7fffffff7fffffff
+DATA vectorConst<>+48(SB)/8, $0x7fffffff7fffffff
+DATA vectorConst<>+56(SB)/8, $0x7fffffff7fffffff
+DATA vectorConst<>+64(SB)/8, $0x3e9c28f63e9c28f6 // TailP
+DATA vectorConst<>+72(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+80(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+88(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+96(SB)/8, $0xbf000000bf000000 // -0.5
+DATA vectorConst<>+104(SB)/8, $0xbf000000bf000000
+DATA vectorConst<>+112(SB)/8, $0xbf000000bf000000
+DATA vectorConst<>+120(SB)/8, $0xbf000000bf000000
+DATA vectorConst<>+128(SB)/8, $0x4b4000004b400000 // Magic
+DATA vectorConst<>+136(SB)/8, $0x4b4000004b400000
+DATA vectorConst<>+144(SB)/8, $0x4b4000004b400000
+DATA vectorConst<>+152(SB)/8, $0x4b4000004b400000
+DATA vectorConst<>+160(SB)/8, $0x3fb8aa3b3fb8aa3b // Log2E
+DATA vectorConst<>+168(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA vectorConst<>+176(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA vectorConst<>+184(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA vectorConst<>+192(SB)/8, $0x3f3180003f318000 // Ln2Hi
+DATA vectorConst<>+200(SB)/8, $0x3f3180003f318000
+DATA vectorConst<>+208(SB)/8, $0x3f3180003f318000
+DATA vectorConst<>+216(SB)/8, $0x3f3180003f318000
+DATA vectorConst<>+224(SB)/8, $0xb95e8083b95e8083 // Ln2Lo
+DATA vectorConst<>+232(SB)/8, $0xb95e8083b95e8083
+DATA vectorConst<>+240(SB)/8, $0xb95e8083b95e8083
+DATA vectorConst<>+248(SB)/8, $0xb95e8083b95e8083
+DATA vectorConst<>+256(SB)/8, $0x3efffffe3efffffe // ExpC2
+DATA vectorConst<>+264(SB)/8, $0x3efffffe3efffffe
+DATA vectorConst<>+272(SB)/8, $0x3efffffe3efffffe
+DATA vectorConst<>+280(SB)/8, $0x3efffffe3efffffe
+DATA vectorConst<>+288(SB)/8, $0x3e2aaa483e2aaa48 // ExpC3
+DATA vectorConst<>+296(SB)/8, $0x3e2aaa483e2aaa48
+DATA vectorConst<>+304(SB)/8, $0x3e2aaa483e2aaa48
+DATA vectorConst<>+312(SB)/8, $0x3e2aaa483e2aaa48
+DATA vectorConst<>+320(SB)/8, $0x3d2aac7a3d2aac7a // ExpC4
+DATA vectorConst<>+328(SB)/8, $0x3d2aac7a3d2aac7a
+DATA vectorConst<>+336(SB)/8, $0x3d2aac7a3d2aac7a
+DATA vectorConst<>+344(SB)/8, $0x3d2aac7a3d2aac7a
+DATA vectorConst<>+352(SB)/8, $0x3c091d363c091d36 // ExpC5
+DATA vectorConst<>+360(SB)/8, $0x3c091d363c091d36
+DATA vectorConst<>+368(SB)/8, $0x3c091d363c091d36
+DATA vectorConst<>+376(SB)/8, $0x3c091d363c091d36
+DATA vectorConst<>+384(SB)/8, $0x3ab511a93ab511a9 // ExpC6
+DATA vectorConst<>+392(SB)/8, $0x3ab511a93ab511a9
+DATA vectorConst<>+400(SB)/8, $0x3ab511a93ab511a9
+DATA vectorConst<>+408(SB)/8, $0x3ab511a93ab511a9
+DATA vectorConst<>+416(SB)/8, $0xc2ae0000c2ae0000 // ExpMin
+DATA vectorConst<>+424(SB)/8, $0xc2ae0000c2ae0000
+DATA vectorConst<>+432(SB)/8, $0xc2ae0000c2ae0000
+DATA vectorConst<>+440(SB)/8, $0xc2ae0000c2ae0000
 DATA vectorConst<>+448(SB)/8, $0x3df91e413df91e41 // TailQ0
 DATA vectorConst<>+456(SB)/8, $0x3df91e413df91e41
 DATA vectorConst<>+464(SB)/8, $0x3df91e413df91e41
@@ -198,118 +198,115 @@ TEXT ·geluBlocks(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
-	VMOVUPS vectorConst<>+0(SB), Y0          // -0.5
-	VMOVUPS vectorConst<>+32(SB), Y1         // Magic
-	VMOVUPS vectorConst<>+64(SB), Y2         // Log2E
-	VMOVUPS vectorConst<>+96(SB), Y3         // Ln2Hi
+	VMOVUPS vectorConst<>+0(SB), Y0          // 1
+	VMOVUPS vectorConst<>+32(SB), Y1         // ^sign
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(SI), Y4                        // x = x[]
-	VMOVUPS 32(SI), Y5
-	VMULPS Y4, Y4, Y6                        // h = x * x
-	VMULPS Y5, Y5, Y7
-	VMULPS Y0, Y6, Y6                        // h = h * -0.5
-	VMULPS Y0, Y7, Y7
-	VMULPS Y2, Y6, Y8                        // z = h * Log2E
-	VMULPS Y2, Y7, Y9
-	VADDPS Y1, Y8, Y8                        // z = z + Magic
-	VADDPS Y1, Y9, Y9
-	VSUBPS Y1, Y8, Y10                       // n = z - Magic
-	VSUBPS Y1, Y9, Y11
-	VMULPS Y3, Y10, Y12                      // hi = n * Ln2Hi
-	VMULPS Y3, Y11, Y13
+	VMOVUPS 0(SI), Y2                        // x = x[]
+	VMOVUPS 32(SI), Y3
+	VANDPS Y1, Y2, Y4                        // abs = x & ^sign
+	VANDPS Y1, Y3, Y5
+	VMULPS vectorConst<>+64(SB), Y4, Y4      // t = abs * TailP
+	VMULPS vectorConst<>+64(SB), Y5, Y5
+	VADDPS Y0, Y4, Y4                        // t = t + 1
+	VADDPS Y0, Y5, Y5
+	VDIVPS Y4, Y0, Y4                        // t = 1 / t
+	VDIVPS Y5, Y0, Y5
+	VMULPS Y2, Y2, Y6                        // h = x * x
+	VMULPS Y3, Y3, Y7
+	VMULPS vectorConst<>+96(SB), Y6, Y6      // h = h * -0.5
+	VMULPS vectorConst<>+96(SB), Y7, Y7
+	VMULPS vectorConst<>+160(SB), Y6, Y8     // z = h * Log2E
+	VMULPS vectorConst<>+160(SB), Y7, Y9
+	VADDPS vectorConst<>+128(SB), Y8, Y8     // z = z + Magic
+	VADDPS vectorConst<>+128(SB), Y9, Y9
+	VSUBPS vectorConst<>+128(SB), Y8, Y10    // n = z - Magic
+	VSUBPS vectorConst<>+128(SB), Y9, Y11
+	VMULPS vectorConst<>+192(SB), Y10, Y12   // hi = n * Ln2Hi
+	VMULPS vectorConst<>+192(SB), Y11, Y13
 	VSUBPS Y12, Y6, Y12                      // r = h - hi
 	VSUBPS Y13, Y7, Y13
-	VMULPS vectorConst<>+128(SB), Y10, Y10   // lo = n * Ln2Lo
-	VMULPS vectorConst<>+128(SB), Y11, Y11
+	VMULPS vectorConst<>+224(SB), Y10, Y10   // lo = n * Ln2Lo
+	VMULPS vectorConst<>+224(SB), Y11, Y11
 	VSUBPS Y10, Y12, Y12                     // r = r - lo
 	VSUBPS Y11, Y13, Y13
-	VMULPS vectorConst<>+288(SB), Y12, Y10   // p = r * ExpC6
-	VMULPS vectorConst<>+288(SB), Y13, Y11
-	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC5
+	VMULPS vectorConst<>+384(SB), Y12, Y10   // p = r * ExpC6
+	VMULPS vectorConst<>+384(SB), Y13, Y11
+	VADDPS vectorConst<>+352(SB), Y10, Y10   // p = p + ExpC5
+	VADDPS vectorConst<>+352(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + ExpC4
+	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+288(SB), Y10, Y10   // p = p + ExpC3
+	VADDPS vectorConst<>+288(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC2
 	VADDPS vectorConst<>+256(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+224(SB), Y10, Y10   // p = p + ExpC4
-	VADDPS vectorConst<>+224(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+192(SB), Y10, Y10   // p = p + ExpC3
-	VADDPS vectorConst<>+192(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+160(SB), Y10, Y10   // p = p + ExpC2
-	VADDPS vectorConst<>+160(SB), Y11, Y11
 	VMULPS Y12, Y12, Y14                     // rr = r * r
 	VMULPS Y13, Y13, Y15
 	VMULPS Y14, Y10, Y10                     // p = p * rr
 	VMULPS Y15, Y11, Y11
 	VADDPS Y12, Y10, Y10                     // p = p + r
 	VADDPS Y13, Y11, Y11
-	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + 1
-	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VADDPS Y0, Y10, Y10                      // p = p + 1
+	VADDPS Y0, Y11, Y11
 	VPSLLD $23, Y8, Y8                       // pow2 = z << 23
 	VPSLLD $23, Y9, Y9
-	VPADDD vectorConst<>+320(SB), Y8, Y8     // pow2 = pow2 + 1
-	VPADDD vectorConst<>+320(SB), Y9, Y9
-	VCMPPS $0x11, vectorConst<>+352(SB), Y6, Y6 // below = h < ExpMin
-	VCMPPS $0x11, vectorConst<>+352(SB), Y7, Y7
+	VPADDD Y0, Y8, Y8                        // pow2 = pow2 + 1
+	VPADDD Y0, Y9, Y9
+	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = h < ExpMin
+	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
 	VMULPS Y8, Y10, Y10                      // e = p * pow2
 	VMULPS Y9, Y11, Y11
 	VANDNPS Y10, Y6, Y10                     // e = e &^ below
 	VANDNPS Y11, Y7, Y11
-	VANDPS vectorConst<>+384(SB), Y4, Y6     // abs = x & ^sign
-	VANDPS vectorConst<>+384(SB), Y5, Y7
-	VMULPS vectorConst<>+416(SB), Y6, Y6     // t = abs * TailP
-	VMULPS vectorConst<>+416(SB), Y7, Y7
-	VMOVUPS vectorConst<>+320(SB), Y8        // 1
-	VADDPS vectorConst<>+320(SB), Y6, Y6     // t = t + 1
-	VADDPS vectorConst<>+320(SB), Y7, Y7
-	VDIVPS Y6, Y8, Y6                        // t = 1 / t
-	VDIVPS Y7, Y8, Y7
-	VMULPS vectorConst<>+672(SB), Y6, Y8     // q = t * TailQ7
-	VMULPS vectorConst<>+672(SB), Y7, Y9
-	VADDPS vectorConst<>+640(SB), Y8, Y8     // q = q + TailQ6
-	VADDPS vectorConst<>+640(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+608(SB), Y8, Y8     // q = q + TailQ5
-	VADDPS vectorConst<>+608(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+576(SB), Y8, Y8     // q = q + TailQ4
-	VADDPS vectorConst<>+576(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+544(SB), Y8, Y8     // q = q + TailQ3
-	VADDPS vectorConst<>+544(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+512(SB), Y8, Y8     // q = q + TailQ2
-	VADDPS vectorConst<>+512(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+480(SB), Y8, Y8     // q = q + TailQ1
-	VADDPS vectorConst<>+480(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+448(SB), Y8, Y8     // q = q + TailQ0
-	VADDPS vectorConst<>+448(SB), Y9, Y9
-	VMULPS Y6, Y8, Y8                        // q = q * t
-	VMULPS Y7, Y9, Y9
-	VMULPS Y8, Y10, Y10                      // tail = e * q
-	VMULPS Y9, Y11, Y11
-	VANDPS vectorConst<>+384(SB), Y4, Y6     // abs = x & ^sign
-	VANDPS vectorConst<>+384(SB), Y5, Y7
-	VMULPS Y10, Y6, Y6                       // y = abs * tail
-	VMULPS Y11, Y7, Y7
-	VMAXPS vectorConst<>+704(SB), Y4, Y4     // relu = x > 0 ? x : 0
-	VMAXPS vectorConst<>+704(SB), Y5, Y5
-	VSUBPS Y6, Y4, Y4                        // y = relu - y
-	VSUBPS Y7, Y5, Y5
-	VMOVUPS Y4, 0(DI)                        // dst[] = y
-	VMOVUPS Y5, 32(DI)
+	VMULPS vectorConst<>+672(SB), Y4, Y6     // q = t * TailQ7
+	VMULPS vectorConst<>+672(SB), Y5, Y7
+	VADDPS vectorConst<>+640(SB), Y6, Y6     // q = q + TailQ6
+	VADDPS vectorConst<>+640(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+608(SB), Y6, Y6     // q = q + TailQ5
+	VADDPS vectorConst<>+608(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+576(SB), Y6, Y6     // q = q + TailQ4
+	VADDPS vectorConst<>+576(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+544(SB), Y6, Y6     // q = q + TailQ3
+	VADDPS vectorConst<>+544(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+512(SB), Y6, Y6     // q = q + TailQ2
+	VADDPS vectorConst<>+512(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+480(SB), Y6, Y6     // q = q + TailQ1
+	VADDPS vectorConst<>+480(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+448(SB), Y6, Y6     // q = q + TailQ0
+	VADDPS vectorConst<>+448(SB), Y7, Y7
+	VMULPS Y4, Y6, Y6                        // q = q * t
+	VMULPS Y5, Y7, Y7
+	VMULPS Y6, Y10, Y10                      // tail = e * q
+	VMULPS Y7, Y11, Y11
+	VANDPS Y1, Y2, Y4                        // abs = x & ^sign
+	VANDPS Y1, Y3, Y5
+	VMULPS Y10, Y4, Y4                       // y = abs * tail
+	VMULPS Y11, Y5, Y5
+	VMAXPS vectorConst<>+704(SB), Y2, Y2     // relu = x > 0 ? x : 0
+	VMAXPS vectorConst<>+704(SB), Y3, Y3
+	VSUBPS Y4, Y2, Y2                        // y = relu - y
+	VSUBPS Y5, Y3, Y3
+	VMOVUPS Y2, 0(DI)                        // dst[] = y
+	VMOVUPS Y3, 32(DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
@@ -326,128 +323,124 @@ TEXT ·geluGradBlocks(SB), NOSPLIT, $0-32
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), CX
-	VMOVUPS vectorConst<>+0(SB), Y0          // -0.5
-	VMOVUPS vectorConst<>+32(SB), Y1         // Magic
-	VMOVUPS vectorConst<>+64(SB), Y2         // Log2E
-	VMOVUPS vectorConst<>+96(SB), Y3         // Ln2Hi
+	VMOVUPS vectorConst<>+0(SB), Y0          // 1
+	VMOVUPS vectorConst<>+32(SB), Y1         // ^sign
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(DX), Y4                        // x = x[]
-	VMOVUPS 32(DX), Y5
-	VMULPS Y4, Y4, Y6                        // h = x * x
-	VMULPS Y5, Y5, Y7
-	VMULPS Y0, Y6, Y6                        // h = h * -0.5
-	VMULPS Y0, Y7, Y7
-	VMULPS Y2, Y6, Y8                        // z = h * Log2E
-	VMULPS Y2, Y7, Y9
-	VADDPS Y1, Y8, Y8                        // z = z + Magic
-	VADDPS Y1, Y9, Y9
-	VSUBPS Y1, Y8, Y10                       // n = z - Magic
-	VSUBPS Y1, Y9, Y11
-	VMULPS Y3, Y10, Y12                      // hi = n * Ln2Hi
-	VMULPS Y3, Y11, Y13
+	VMOVUPS 0(DX), Y2                        // x = x[]
+	VMOVUPS 32(DX), Y3
+	VANDPS Y1, Y2, Y4                        // abs = x & ^sign
+	VANDPS Y1, Y3, Y5
+	VMULPS vectorConst<>+64(SB), Y4, Y4      // t = abs * TailP
+	VMULPS vectorConst<>+64(SB), Y5, Y5
+	VADDPS Y0, Y4, Y4                        // t = t + 1
+	VADDPS Y0, Y5, Y5
+	VDIVPS Y4, Y0, Y4                        // t = 1 / t
+	VDIVPS Y5, Y0, Y5
+	VMULPS Y2, Y2, Y6                        // h = x * x
+	VMULPS Y3, Y3, Y7
+	VMULPS vectorConst<>+96(SB), Y6, Y6      // h = h * -0.5
+	VMULPS vectorConst<>+96(SB), Y7, Y7
+	VMULPS vectorConst<>+160(SB), Y6, Y8     // z = h * Log2E
+	VMULPS vectorConst<>+160(SB), Y7, Y9
+	VADDPS vectorConst<>+128(SB), Y8, Y8     // z = z + Magic
+	VADDPS vectorConst<>+128(SB), Y9, Y9
+	VSUBPS vectorConst<>+128(SB), Y8, Y10    // n = z - Magic
+	VSUBPS vectorConst<>+128(SB), Y9, Y11
+	VMULPS vectorConst<>+192(SB), Y10, Y12   // hi = n * Ln2Hi
+	VMULPS vectorConst<>+192(SB), Y11, Y13
 	VSUBPS Y12, Y6, Y12                      // r = h - hi
 	VSUBPS Y13, Y7, Y13
-	VMULPS vectorConst<>+128(SB), Y10, Y10   // lo = n * Ln2Lo
-	VMULPS vectorConst<>+128(SB), Y11, Y11
+	VMULPS vectorConst<>+224(SB), Y10, Y10   // lo = n * Ln2Lo
+	VMULPS vectorConst<>+224(SB), Y11, Y11
 	VSUBPS Y10, Y12, Y12                     // r = r - lo
 	VSUBPS Y11, Y13, Y13
-	VMULPS vectorConst<>+288(SB), Y12, Y10   // p = r * ExpC6
-	VMULPS vectorConst<>+288(SB), Y13, Y11
-	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC5
+	VMULPS vectorConst<>+384(SB), Y12, Y10   // p = r * ExpC6
+	VMULPS vectorConst<>+384(SB), Y13, Y11
+	VADDPS vectorConst<>+352(SB), Y10, Y10   // p = p + ExpC5
+	VADDPS vectorConst<>+352(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + ExpC4
+	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+288(SB), Y10, Y10   // p = p + ExpC3
+	VADDPS vectorConst<>+288(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC2
 	VADDPS vectorConst<>+256(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+224(SB), Y10, Y10   // p = p + ExpC4
-	VADDPS vectorConst<>+224(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+192(SB), Y10, Y10   // p = p + ExpC3
-	VADDPS vectorConst<>+192(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+160(SB), Y10, Y10   // p = p + ExpC2
-	VADDPS vectorConst<>+160(SB), Y11, Y11
 	VMULPS Y12, Y12, Y14                     // rr = r * r
 	VMULPS Y13, Y13, Y15
 	VMULPS Y14, Y10, Y10                     // p = p * rr
 	VMULPS Y15, Y11, Y11
 	VADDPS Y12, Y10, Y10                     // p = p + r
 	VADDPS Y13, Y11, Y11
-	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + 1
-	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VADDPS Y0, Y10, Y10                      // p = p + 1
+	VADDPS Y0, Y11, Y11
 	VPSLLD $23, Y8, Y8                       // pow2 = z << 23
 	VPSLLD $23, Y9, Y9
-	VPADDD vectorConst<>+320(SB), Y8, Y8     // pow2 = pow2 + 1
-	VPADDD vectorConst<>+320(SB), Y9, Y9
-	VCMPPS $0x11, vectorConst<>+352(SB), Y6, Y6 // below = h < ExpMin
-	VCMPPS $0x11, vectorConst<>+352(SB), Y7, Y7
+	VPADDD Y0, Y8, Y8                        // pow2 = pow2 + 1
+	VPADDD Y0, Y9, Y9
+	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = h < ExpMin
+	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
 	VMULPS Y8, Y10, Y10                      // e = p * pow2
 	VMULPS Y9, Y11, Y11
 	VANDNPS Y10, Y6, Y10                     // e = e &^ below
 	VANDNPS Y11, Y7, Y11
-	VANDPS vectorConst<>+384(SB), Y4, Y6     // abs = x & ^sign
-	VANDPS vectorConst<>+384(SB), Y5, Y7
-	VMULPS vectorConst<>+416(SB), Y6, Y6     // t = abs * TailP
-	VMULPS vectorConst<>+416(SB), Y7, Y7
-	VMOVUPS vectorConst<>+320(SB), Y8        // 1
-	VADDPS vectorConst<>+320(SB), Y6, Y6     // t = t + 1
-	VADDPS vectorConst<>+320(SB), Y7, Y7
-	VDIVPS Y6, Y8, Y6                        // t = 1 / t
-	VDIVPS Y7, Y8, Y7
-	VMULPS vectorConst<>+672(SB), Y6, Y8     // q = t * TailQ7
-	VMULPS vectorConst<>+672(SB), Y7, Y9
-	VADDPS vectorConst<>+640(SB), Y8, Y8     // q = q + TailQ6
-	VADDPS vectorConst<>+640(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+608(SB), Y8, Y8     // q = q + TailQ5
-	VADDPS vectorConst<>+608(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+576(SB), Y8, Y8     // q = q + TailQ4
-	VADDPS vectorConst<>+576(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+544(SB), Y8, Y8     // q = q + TailQ3
-	VADDPS vectorConst<>+544(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+512(SB), Y8, Y8     // q = q + TailQ2
-	VADDPS vectorConst<>+512(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+480(SB), Y8, Y8     // q = q + TailQ1
-	VADDPS vectorConst<>+480(SB), Y9, Y9
-	VMULPS Y8, Y6, Y8                        // q = t * q
-	VMULPS Y9, Y7, Y9
-	VADDPS vectorConst<>+448(SB), Y8, Y8     // q = q + TailQ0
-	VADDPS vectorConst<>+448(SB), Y9, Y9
-	VMULPS Y6, Y8, Y8                        // q = q * t
-	VMULPS Y7, Y9, Y9
-	VMOVUPS vectorConst<>+704(SB), Y6        // 0
-	VMULPS Y8, Y10, Y8                       // tail = e * q
-	VMULPS Y9, Y11, Y9
-	VMOVUPS vectorConst<>+320(SB), Y7        // 1
-	VCMPPS $0x11, Y4, Y6, Y12                // positive = 0 < x
-	VCMPPS $0x11, Y5, Y6, Y13
-	VSUBPS Y8, Y7, Y6                        // upper = 1 - tail
-	VSUBPS Y9, Y7, Y14
-	VBLENDVPS Y12, Y6, Y8, Y12               // cdf = positive ? upper : tail
-	VBLENDVPS Y13, Y14, Y9, Y13
+	VMULPS vectorConst<>+672(SB), Y4, Y6     // q = t * TailQ7
+	VMULPS vectorConst<>+672(SB), Y5, Y7
+	VADDPS vectorConst<>+640(SB), Y6, Y6     // q = q + TailQ6
+	VADDPS vectorConst<>+640(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+608(SB), Y6, Y6     // q = q + TailQ5
+	VADDPS vectorConst<>+608(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+576(SB), Y6, Y6     // q = q + TailQ4
+	VADDPS vectorConst<>+576(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+544(SB), Y6, Y6     // q = q + TailQ3
+	VADDPS vectorConst<>+544(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+512(SB), Y6, Y6     // q = q + TailQ2
+	VADDPS vectorConst<>+512(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+480(SB), Y6, Y6     // q = q + TailQ1
+	VADDPS vectorConst<>+480(SB), Y7, Y7
+	VMULPS Y6, Y4, Y6                        // q = t * q
+	VMULPS Y7, Y5, Y7
+	VADDPS vectorConst<>+448(SB), Y6, Y6     // q = q + TailQ0
+	VADDPS vectorConst<>+448(SB), Y7, Y7
+	VMULPS Y4, Y6, Y6                        // q = q * t
+	VMULPS Y5, Y7, Y7
+	VMOVUPS vectorConst<>+704(SB), Y4        // 0
+	VMULPS Y6, Y10, Y6                       // tail = e * q
+	VMULPS Y7, Y11, Y7
+	VCMPPS $0x11, Y2, Y4, Y5                 // positive = 0 < x
+	VCMPPS $0x11, Y3, Y4, Y8
+	VSUBPS Y6, Y0, Y4                        // upper = 1 - tail
+	VSUBPS Y7, Y0, Y9
+	VBLENDVPS Y5, Y4, Y6, Y5                 // cdf = positive ? upper : tail
+	VBLENDVPS Y8, Y9, Y7, Y8
 	VMULPS vectorConst<>+736(SB), Y10, Y10   // phi = e * InvSqrt2Pi
 	VMULPS vectorConst<>+736(SB), Y11, Y11
-	VMULPS Y10, Y4, Y4                       // d = x * phi
-	VMULPS Y11, Y5, Y5
-	VADDPS Y4, Y12, Y12                      // d = cdf + d
-	VADDPS Y5, Y13, Y13
-	VMOVUPS 0(SI), Y4                        // dy = dy[]
-	VMOVUPS 32(SI), Y5
-	VMULPS Y12, Y4, Y4                       // d = dy * d
-	VMULPS Y13, Y5, Y5
-	VMOVUPS Y4, 0(DI)                        // dx[] = d
-	VMOVUPS Y5, 32(DI)
+	VMULPS Y10, Y2, Y2                       // d = x * phi
+	VMULPS Y11, Y3, Y3
+	VADDPS Y2, Y5, Y5                        // d = cdf + d
+	VADDPS Y3, Y8, Y8
+	VMOVUPS 0(SI), Y2                        // dy = dy[]
+	VMOVUPS 32(SI), Y3
+	VMULPS Y5, Y2, Y2                        // d = dy * d
+	VMULPS Y8, Y3, Y3
+	VMOVUPS Y2, 0(DI)                        // dx[] = d
+	VMOVUPS Y3, 32(DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
@@ -925,8 +918,8 @@ TEXT ·expRowBlocks(SB), NOSPLIT, $0-32
 	MOVQ n+16(FP), CX
 	VBROADCASTSS scale+24(FP), Y2
 	VBROADCASTSS m+28(FP), Y3
-	VMOVUPS vectorConst<>+32(SB), Y4         // Magic
-	VMOVUPS vectorConst<>+64(SB), Y5         // Log2E
+	VMOVUPS vectorConst<>+128(SB), Y4        // Magic
+	VMOVUPS vectorConst<>+160(SB), Y5        // Log2E
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 
@@ -944,44 +937,44 @@ loop:
 	VADDPS Y4, Y9, Y9
 	VSUBPS Y4, Y8, Y10                       // n = z - Magic
 	VSUBPS Y4, Y9, Y11
-	VMULPS vectorConst<>+96(SB), Y10, Y12    // hi = n * Ln2Hi
-	VMULPS vectorConst<>+96(SB), Y11, Y13
+	VMULPS vectorConst<>+192(SB), Y10, Y12   // hi = n * Ln2Hi
+	VMULPS vectorConst<>+192(SB), Y11, Y13
 	VSUBPS Y12, Y6, Y12                      // r = v - hi
 	VSUBPS Y13, Y7, Y13
-	VMULPS vectorConst<>+128(SB), Y10, Y10   // lo = n * Ln2Lo
-	VMULPS vectorConst<>+128(SB), Y11, Y11
+	VMULPS vectorConst<>+224(SB), Y10, Y10   // lo = n * Ln2Lo
+	VMULPS vectorConst<>+224(SB), Y11, Y11
 	VSUBPS Y10, Y12, Y12                     // r = r - lo
 	VSUBPS Y11, Y13, Y13
-	VMULPS vectorConst<>+288(SB), Y12, Y10   // p = r * ExpC6
-	VMULPS vectorConst<>+288(SB), Y13, Y11
-	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC5
+	VMULPS vectorConst<>+384(SB), Y12, Y10   // p = r * ExpC6
+	VMULPS vectorConst<>+384(SB), Y13, Y11
+	VADDPS vectorConst<>+352(SB), Y10, Y10   // p = p + ExpC5
+	VADDPS vectorConst<>+352(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + ExpC4
+	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+288(SB), Y10, Y10   // p = p + ExpC3
+	VADDPS vectorConst<>+288(SB), Y11, Y11
+	VMULPS Y10, Y12, Y10                     // p = r * p
+	VMULPS Y11, Y13, Y11
+	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC2
 	VADDPS vectorConst<>+256(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+224(SB), Y10, Y10   // p = p + ExpC4
-	VADDPS vectorConst<>+224(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+192(SB), Y10, Y10   // p = p + ExpC3
-	VADDPS vectorConst<>+192(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+160(SB), Y10, Y10   // p = p + ExpC2
-	VADDPS vectorConst<>+160(SB), Y11, Y11
 	VMULPS Y12, Y12, Y14                     // rr = r * r
 	VMULPS Y13, Y13, Y15
 	VMULPS Y14, Y10, Y10                     // p = p * rr
 	VMULPS Y15, Y11, Y11
 	VADDPS Y12, Y10, Y10                     // p = p + r
 	VADDPS Y13, Y11, Y11
-	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + 1
-	VADDPS vectorConst<>+320(SB), Y11, Y11
+	VADDPS vectorConst<>+0(SB), Y10, Y10     // p = p + 1
+	VADDPS vectorConst<>+0(SB), Y11, Y11
 	VPSLLD $23, Y8, Y8                       // pow2 = z << 23
 	VPSLLD $23, Y9, Y9
-	VPADDD vectorConst<>+320(SB), Y8, Y8     // pow2 = pow2 + 1
-	VPADDD vectorConst<>+320(SB), Y9, Y9
-	VCMPPS $0x11, vectorConst<>+352(SB), Y6, Y6 // below = v < ExpMin
-	VCMPPS $0x11, vectorConst<>+352(SB), Y7, Y7
+	VPADDD vectorConst<>+0(SB), Y8, Y8       // pow2 = pow2 + 1
+	VPADDD vectorConst<>+0(SB), Y9, Y9
+	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = v < ExpMin
+	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
 	VMULPS Y8, Y10, Y10                      // e = p * pow2
 	VMULPS Y9, Y11, Y11
 	VANDNPS Y10, Y6, Y10                     // e = e &^ below
@@ -1074,7 +1067,7 @@ TEXT ·smoothL1Blocks(SB), NOSPLIT, $0-44
 	MOVQ target+24(FP), BX
 	MOVQ n+32(FP), CX
 	VBROADCASTSS scale+40(FP), Y4
-	VMOVUPS vectorConst<>+320(SB), Y5        // 1
+	VMOVUPS vectorConst<>+0(SB), Y5          // 1
 	VMOVUPS vectorConst<>+768(SB), Y6        // -1
 	VMOVUPS vectorConst<>+800(SB), Y7        // 0.5
 	VMOVUPS 0(DI), Y0
@@ -1118,6 +1111,60 @@ loop:
 	VCVTPS2PD X13, Y13
 	VADDPD Y12, Y2, Y2                       // l += hi
 	VADDPD Y13, Y3, Y3
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 64(DI)
+	VMOVUPS Y2, 32(DI)
+	VMOVUPS Y3, 96(DI)
+	VZEROUPPER
+	RET
+
+// squaredErrorBlocks:
+//
+//	u = pred[i]-target[i]; d[i] = scale2*u; l[i%16] += float64(u)*float64(u)
+TEXT ·squaredErrorBlocks(SB), NOSPLIT, $0-44
+	MOVQ l+0(FP), DI
+	MOVQ d+8(FP), SI
+	MOVQ pred+16(FP), DX
+	MOVQ target+24(FP), BX
+	MOVQ n+32(FP), CX
+	VBROADCASTSS scale2+40(FP), Y4
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 64(DI), Y1
+	VMOVUPS 32(DI), Y2
+	VMOVUPS 96(DI), Y3
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Y5                        // pred = pred[]
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 0(BX), Y7                        // target = target[]
+	VMOVUPS 32(BX), Y8
+	VSUBPS Y7, Y5, Y5                        // u = pred - target
+	VSUBPS Y8, Y6, Y6
+	VMULPS Y4, Y5, Y7                        // d = u * scale2
+	VMULPS Y4, Y6, Y8
+	VMOVUPS Y7, 0(SI)                        // d[] = d
+	VMOVUPS Y8, 32(SI)
+	VCVTPS2PD X5, Y7                         // lo = float64(u), lower half
+	VCVTPS2PD X6, Y8
+	VMULPD Y7, Y7, Y7                        // lo = lo * lo
+	VMULPD Y8, Y8, Y8
+	VADDPD Y7, Y0, Y0                        // l += lo
+	VADDPD Y8, Y1, Y1
+	VEXTRACTF128 $1, Y5, X5                  // hi = float64(u), upper half
+	VCVTPS2PD X5, Y5
+	VEXTRACTF128 $1, Y6, X6
+	VCVTPS2PD X6, Y6
+	VMULPD Y5, Y5, Y5                        // hi = hi * hi
+	VMULPD Y6, Y6, Y6
+	VADDPD Y5, Y2, Y2                        // l += hi
+	VADDPD Y6, Y3, Y3
 	ADDQ $64, SI
 	ADDQ $64, DX
 	ADDQ $64, BX

@@ -16,34 +16,34 @@
 #define FADD2D(d, n, m) WORD $(0x4e60d400 | (d) | (n)<<5 | (m)<<16) // d = n + m, float64
 #define FMUL2D(d, n, m) WORD $(0x6e60dc00 | (d) | (n)<<5 | (m)<<16) // d = n * m, float64
 
-DATA vectorConst<>+0(SB)/8, $0xbf000000bf000000 // -0.5
-DATA vectorConst<>+8(SB)/8, $0xbf000000bf000000
-DATA vectorConst<>+16(SB)/8, $0x4b4000004b400000 // Magic
-DATA vectorConst<>+24(SB)/8, $0x4b4000004b400000
-DATA vectorConst<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b // Log2E
-DATA vectorConst<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA vectorConst<>+48(SB)/8, $0x3f3180003f318000 // Ln2Hi
-DATA vectorConst<>+56(SB)/8, $0x3f3180003f318000
-DATA vectorConst<>+64(SB)/8, $0xb95e8083b95e8083 // Ln2Lo
-DATA vectorConst<>+72(SB)/8, $0xb95e8083b95e8083
-DATA vectorConst<>+80(SB)/8, $0x3efffffe3efffffe // ExpC2
-DATA vectorConst<>+88(SB)/8, $0x3efffffe3efffffe
-DATA vectorConst<>+96(SB)/8, $0x3e2aaa483e2aaa48 // ExpC3
-DATA vectorConst<>+104(SB)/8, $0x3e2aaa483e2aaa48
-DATA vectorConst<>+112(SB)/8, $0x3d2aac7a3d2aac7a // ExpC4
-DATA vectorConst<>+120(SB)/8, $0x3d2aac7a3d2aac7a
-DATA vectorConst<>+128(SB)/8, $0x3c091d363c091d36 // ExpC5
-DATA vectorConst<>+136(SB)/8, $0x3c091d363c091d36
-DATA vectorConst<>+144(SB)/8, $0x3ab511a93ab511a9 // ExpC6
-DATA vectorConst<>+152(SB)/8, $0x3ab511a93ab511a9
-DATA vectorConst<>+160(SB)/8, $0x3f8000003f800000 // 1
-DATA vectorConst<>+168(SB)/8, $0x3f8000003f800000
-DATA vectorConst<>+176(SB)/8, $0xc2ae0000c2ae0000 // ExpMin
-DATA vectorConst<>+184(SB)/8, $0xc2ae0000c2ae0000
-DATA vectorConst<>+192(SB)/8, $0x7fffffff7fffffff // ^sign
-DATA vectorConst<>+200(SB)/8, $0x7fffffff7fffffff
-DATA vectorConst<>+208(SB)/8, $0x3e9c28f63e9c28f6 // TailP
-DATA vectorConst<>+216(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+0(SB)/8, $0x3f8000003f800000 // 1
+DATA vectorConst<>+8(SB)/8, $0x3f8000003f800000
+DATA vectorConst<>+16(SB)/8, $0x7fffffff7fffffff // ^sign
+DATA vectorConst<>+24(SB)/8, $0x7fffffff7fffffff
+DATA vectorConst<>+32(SB)/8, $0x3e9c28f63e9c28f6 // TailP
+DATA vectorConst<>+40(SB)/8, $0x3e9c28f63e9c28f6
+DATA vectorConst<>+48(SB)/8, $0xbf000000bf000000 // -0.5
+DATA vectorConst<>+56(SB)/8, $0xbf000000bf000000
+DATA vectorConst<>+64(SB)/8, $0x4b4000004b400000 // Magic
+DATA vectorConst<>+72(SB)/8, $0x4b4000004b400000
+DATA vectorConst<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b // Log2E
+DATA vectorConst<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA vectorConst<>+96(SB)/8, $0x3f3180003f318000 // Ln2Hi
+DATA vectorConst<>+104(SB)/8, $0x3f3180003f318000
+DATA vectorConst<>+112(SB)/8, $0xb95e8083b95e8083 // Ln2Lo
+DATA vectorConst<>+120(SB)/8, $0xb95e8083b95e8083
+DATA vectorConst<>+128(SB)/8, $0x3efffffe3efffffe // ExpC2
+DATA vectorConst<>+136(SB)/8, $0x3efffffe3efffffe
+DATA vectorConst<>+144(SB)/8, $0x3e2aaa483e2aaa48 // ExpC3
+DATA vectorConst<>+152(SB)/8, $0x3e2aaa483e2aaa48
+DATA vectorConst<>+160(SB)/8, $0x3d2aac7a3d2aac7a // ExpC4
+DATA vectorConst<>+168(SB)/8, $0x3d2aac7a3d2aac7a
+DATA vectorConst<>+176(SB)/8, $0x3c091d363c091d36 // ExpC5
+DATA vectorConst<>+184(SB)/8, $0x3c091d363c091d36
+DATA vectorConst<>+192(SB)/8, $0x3ab511a93ab511a9 // ExpC6
+DATA vectorConst<>+200(SB)/8, $0x3ab511a93ab511a9
+DATA vectorConst<>+208(SB)/8, $0xc2ae0000c2ae0000 // ExpMin
+DATA vectorConst<>+216(SB)/8, $0xc2ae0000c2ae0000
 DATA vectorConst<>+224(SB)/8, $0x3df91e413df91e41 // TailQ0
 DATA vectorConst<>+232(SB)/8, $0x3df91e413df91e41
 DATA vectorConst<>+240(SB)/8, $0x3dfacfe23dfacfe2 // TailQ1
@@ -185,248 +185,245 @@ TEXT ·geluBlocks(SB), NOSPLIT, $0-24
 	MOVD x+8(FP), R1
 	MOVD n+16(FP), R9
 	MOVD $vectorConst<>(SB), R11
-	FMOVQ 0(R11), F0                         // -0.5
-	FMOVQ 16(R11), F1                        // Magic
-	FMOVQ 32(R11), F2                        // Log2E
-	FMOVQ 48(R11), F3                        // Ln2Hi
-	FMOVQ 64(R11), F4                        // Ln2Lo
-	FMOVQ 80(R11), F5                        // ExpC2
-	FMOVQ 96(R11), F6                        // ExpC3
-	FMOVQ 112(R11), F7                       // ExpC4
+	FMOVQ 0(R11), F0                         // 1
+	FMOVQ 16(R11), F1                        // ^sign
+	FMOVQ 32(R11), F2                        // TailP
+	FMOVQ 48(R11), F3                        // -0.5
 
 	PCALIGN $16
 loop:
-	FMOVQ 0(R1), F8                          // x = x[]
-	FMOVQ 16(R1), F9
-	FMOVQ 32(R1), F10
-	FMOVQ 48(R1), F11
-	FMUL4S(12, 8, 8)                         // h = x * x
-	FMUL4S(13, 9, 9)
-	FMUL4S(14, 10, 10)
-	FMUL4S(15, 11, 11)
-	FMUL4S(12, 12, 0)                        // h = h * -0.5
-	FMUL4S(13, 13, 0)
-	FMUL4S(14, 14, 0)
-	FMUL4S(15, 15, 0)
-	FMUL4S(16, 12, 2)                        // z = h * Log2E
-	FMUL4S(17, 13, 2)
-	FMUL4S(18, 14, 2)
-	FMUL4S(19, 15, 2)
-	FADD4S(16, 16, 1)                        // z = z + Magic
-	FADD4S(17, 17, 1)
-	FADD4S(18, 18, 1)
-	FADD4S(19, 19, 1)
-	FSUB4S(20, 16, 1)                        // n = z - Magic
-	FSUB4S(21, 17, 1)
-	FSUB4S(22, 18, 1)
-	FSUB4S(23, 19, 1)
-	FMUL4S(24, 20, 3)                        // hi = n * Ln2Hi
-	FMUL4S(25, 21, 3)
-	FMUL4S(26, 22, 3)
-	FMUL4S(27, 23, 3)
-	FSUB4S(24, 12, 24)                       // r = h - hi
-	FSUB4S(25, 13, 25)
-	FSUB4S(26, 14, 26)
-	FSUB4S(27, 15, 27)
-	FMUL4S(20, 20, 4)                        // lo = n * Ln2Lo
-	FMUL4S(21, 21, 4)
-	FMUL4S(22, 22, 4)
-	FMUL4S(23, 23, 4)
-	FMOVQ 144(R11), F28                      // ExpC6
-	FSUB4S(24, 24, 20)                       // r = r - lo
-	FSUB4S(25, 25, 21)
-	FSUB4S(26, 26, 22)
-	FSUB4S(27, 27, 23)
-	FMOVQ 128(R11), F20                      // ExpC5
-	FMUL4S(21, 24, 28)                       // p = r * ExpC6
-	FMUL4S(22, 25, 28)
-	FMUL4S(23, 26, 28)
-	FMUL4S(29, 27, 28)
-	FADD4S(21, 21, 20)                       // p = p + ExpC5
-	FADD4S(22, 22, 20)
-	FADD4S(23, 23, 20)
-	FADD4S(29, 29, 20)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 7)                        // p = p + ExpC4
-	FADD4S(22, 22, 7)
-	FADD4S(23, 23, 7)
-	FADD4S(29, 29, 7)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 6)                        // p = p + ExpC3
-	FADD4S(22, 22, 6)
-	FADD4S(23, 23, 6)
-	FADD4S(29, 29, 6)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 5)                        // p = p + ExpC2
-	FADD4S(22, 22, 5)
-	FADD4S(23, 23, 5)
-	FADD4S(29, 29, 5)
-	FMUL4S(20, 24, 24)                       // rr = r * r
-	FMUL4S(28, 25, 25)
-	FMUL4S(30, 26, 26)
-	FMUL4S(31, 27, 27)
-	FMUL4S(21, 21, 20)                       // p = p * rr
-	FMUL4S(22, 22, 28)
-	FMUL4S(23, 23, 30)
-	FMUL4S(29, 29, 31)
-	FMOVQ 160(R11), F20                      // 1
-	FADD4S(21, 21, 24)                       // p = p + r
-	FADD4S(22, 22, 25)
-	FADD4S(23, 23, 26)
-	FADD4S(29, 29, 27)
-	FADD4S(21, 21, 20)                       // p = p + 1
-	FADD4S(22, 22, 20)
-	FADD4S(23, 23, 20)
-	FADD4S(29, 29, 20)
-	FMOVQ 160(R11), F20                      // 1
-	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
-	VSHL $23, V17.S4, V17.S4
-	VSHL $23, V18.S4, V18.S4
-	VSHL $23, V19.S4, V19.S4
-	FMOVQ 176(R11), F24                      // ExpMin
-	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
-	VADD V20.S4, V17.S4, V17.S4
-	VADD V20.S4, V18.S4, V18.S4
-	VADD V20.S4, V19.S4, V19.S4
-	FCMGT4S(12, 24, 12)                      // below = h < ExpMin
-	FCMGT4S(13, 24, 13)
-	FCMGT4S(14, 24, 14)
-	FCMGT4S(15, 24, 15)
-	FMUL4S(21, 21, 16)                       // e = p * pow2
-	FMUL4S(22, 22, 17)
-	FMUL4S(23, 23, 18)
-	FMUL4S(29, 29, 19)
-	FMOVQ 192(R11), F16                      // ^sign
-	BIC16B(21, 21, 12)                       // e = e &^ below
-	BIC16B(22, 22, 13)
-	BIC16B(23, 23, 14)
-	BIC16B(29, 29, 15)
-	FMOVQ 208(R11), F12                      // TailP
-	VAND V16.B16, V8.B16, V13.B16            // abs = x & ^sign
-	VAND V16.B16, V9.B16, V14.B16
-	VAND V16.B16, V10.B16, V15.B16
-	VAND V16.B16, V11.B16, V17.B16
-	FMOVQ 160(R11), F16                      // 1
-	FMUL4S(13, 13, 12)                       // t = abs * TailP
-	FMUL4S(14, 14, 12)
-	FMUL4S(15, 15, 12)
-	FMUL4S(17, 17, 12)
-	FMOVQ 160(R11), F12                      // 1
-	FADD4S(13, 13, 16)                       // t = t + 1
-	FADD4S(14, 14, 16)
-	FADD4S(15, 15, 16)
-	FADD4S(17, 17, 16)
-	FMOVQ 336(R11), F16                      // TailQ7
-	FDIV4S(13, 12, 13)                       // t = 1 / t
-	FDIV4S(14, 12, 14)
-	FDIV4S(15, 12, 15)
-	FDIV4S(17, 12, 17)
-	FMOVQ 320(R11), F12                      // TailQ6
-	FMUL4S(18, 13, 16)                       // q = t * TailQ7
-	FMUL4S(19, 14, 16)
-	FMUL4S(20, 15, 16)
-	FMUL4S(24, 17, 16)
-	FADD4S(18, 18, 12)                       // q = q + TailQ6
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 304(R11), F12                      // TailQ5
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ5
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 288(R11), F12                      // TailQ4
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ4
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 272(R11), F12                      // TailQ3
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ3
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 256(R11), F12                      // TailQ2
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ2
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 240(R11), F12                      // TailQ1
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ1
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 224(R11), F12                      // TailQ0
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ0
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMUL4S(18, 18, 13)                       // q = q * t
-	FMUL4S(19, 19, 14)
-	FMUL4S(20, 20, 15)
+	FMOVQ 0(R1), F4                          // x = x[]
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	VAND V1.B16, V4.B16, V8.B16              // abs = x & ^sign
+	VAND V1.B16, V5.B16, V9.B16
+	VAND V1.B16, V6.B16, V10.B16
+	VAND V1.B16, V7.B16, V11.B16
+	FMUL4S(8, 8, 2)                          // t = abs * TailP
+	FMUL4S(9, 9, 2)
+	FMUL4S(10, 10, 2)
+	FMUL4S(11, 11, 2)
+	FADD4S(8, 8, 0)                          // t = t + 1
+	FADD4S(9, 9, 0)
+	FADD4S(10, 10, 0)
+	FADD4S(11, 11, 0)
+	FDIV4S(8, 0, 8)                          // t = 1 / t
+	FDIV4S(9, 0, 9)
+	FDIV4S(10, 0, 10)
+	FDIV4S(11, 0, 11)
+	FMUL4S(12, 4, 4)                         // h = x * x
+	FMUL4S(13, 5, 5)
+	FMUL4S(14, 6, 6)
+	FMUL4S(15, 7, 7)
+	FMOVQ 80(R11), F16                       // Log2E
+	FMUL4S(12, 12, 3)                        // h = h * -0.5
+	FMUL4S(13, 13, 3)
+	FMUL4S(14, 14, 3)
+	FMUL4S(15, 15, 3)
+	FMOVQ 64(R11), F17                       // Magic
+	FMUL4S(18, 12, 16)                       // z = h * Log2E
+	FMUL4S(19, 13, 16)
+	FMUL4S(20, 14, 16)
+	FMUL4S(21, 15, 16)
+	FMOVQ 64(R11), F16                       // Magic
+	FADD4S(18, 18, 17)                       // z = z + Magic
+	FADD4S(19, 19, 17)
+	FADD4S(20, 20, 17)
+	FADD4S(21, 21, 17)
+	FMOVQ 96(R11), F17                       // Ln2Hi
+	FSUB4S(22, 18, 16)                       // n = z - Magic
+	FSUB4S(23, 19, 16)
+	FSUB4S(24, 20, 16)
+	FSUB4S(25, 21, 16)
+	FMUL4S(16, 22, 17)                       // hi = n * Ln2Hi
+	FMUL4S(26, 23, 17)
+	FMUL4S(27, 24, 17)
+	FMUL4S(28, 25, 17)
+	FMOVQ 112(R11), F17                      // Ln2Lo
+	FSUB4S(16, 12, 16)                       // r = h - hi
+	FSUB4S(26, 13, 26)
+	FSUB4S(27, 14, 27)
+	FSUB4S(28, 15, 28)
+	FMUL4S(22, 22, 17)                       // lo = n * Ln2Lo
+	FMUL4S(23, 23, 17)
 	FMUL4S(24, 24, 17)
-	FMOVQ 192(R11), F12                      // ^sign
-	FMUL4S(21, 21, 18)                       // tail = e * q
-	FMUL4S(22, 22, 19)
-	FMUL4S(23, 23, 20)
-	FMUL4S(29, 29, 24)
-	VAND V12.B16, V8.B16, V13.B16            // abs = x & ^sign
-	VAND V12.B16, V9.B16, V14.B16
-	VAND V12.B16, V10.B16, V15.B16
-	VAND V12.B16, V11.B16, V16.B16
+	FMUL4S(25, 25, 17)
+	FMOVQ 192(R11), F17                      // ExpC6
+	FSUB4S(16, 16, 22)                       // r = r - lo
+	FSUB4S(26, 26, 23)
+	FSUB4S(27, 27, 24)
+	FSUB4S(28, 28, 25)
+	FMOVQ 176(R11), F22                      // ExpC5
+	FMUL4S(23, 16, 17)                       // p = r * ExpC6
+	FMUL4S(24, 26, 17)
+	FMUL4S(25, 27, 17)
+	FMUL4S(29, 28, 17)
+	FADD4S(23, 23, 22)                       // p = p + ExpC5
+	FADD4S(24, 24, 22)
+	FADD4S(25, 25, 22)
+	FADD4S(29, 29, 22)
+	FMOVQ 160(R11), F17                      // ExpC4
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC4
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMOVQ 144(R11), F17                      // ExpC3
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC3
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMOVQ 128(R11), F17                      // ExpC2
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC2
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMUL4S(17, 16, 16)                       // rr = r * r
+	FMUL4S(22, 26, 26)
+	FMUL4S(30, 27, 27)
+	FMUL4S(31, 28, 28)
+	FMUL4S(23, 23, 17)                       // p = p * rr
+	FMUL4S(24, 24, 22)
+	FMUL4S(25, 25, 30)
+	FMUL4S(29, 29, 31)
+	FADD4S(23, 23, 16)                       // p = p + r
+	FADD4S(24, 24, 26)
+	FADD4S(25, 25, 27)
+	FADD4S(29, 29, 28)
+	FADD4S(23, 23, 0)                        // p = p + 1
+	FADD4S(24, 24, 0)
+	FADD4S(25, 25, 0)
+	FADD4S(29, 29, 0)
+	VSHL $23, V18.S4, V18.S4                 // pow2 = z << 23
+	VSHL $23, V19.S4, V19.S4
+	VSHL $23, V20.S4, V20.S4
+	VSHL $23, V21.S4, V21.S4
+	FMOVQ 208(R11), F16                      // ExpMin
+	VADD V0.S4, V18.S4, V18.S4               // pow2 = pow2 + 1
+	VADD V0.S4, V19.S4, V19.S4
+	VADD V0.S4, V20.S4, V20.S4
+	VADD V0.S4, V21.S4, V21.S4
+	FCMGT4S(12, 16, 12)                      // below = h < ExpMin
+	FCMGT4S(13, 16, 13)
+	FCMGT4S(14, 16, 14)
+	FCMGT4S(15, 16, 15)
+	FMUL4S(23, 23, 18)                       // e = p * pow2
+	FMUL4S(24, 24, 19)
+	FMUL4S(25, 25, 20)
+	FMUL4S(29, 29, 21)
+	FMOVQ 336(R11), F16                      // TailQ7
+	BIC16B(23, 23, 12)                       // e = e &^ below
+	BIC16B(24, 24, 13)
+	BIC16B(25, 25, 14)
+	BIC16B(29, 29, 15)
+	FMOVQ 320(R11), F12                      // TailQ6
+	FMUL4S(13, 8, 16)                        // q = t * TailQ7
+	FMUL4S(14, 9, 16)
+	FMUL4S(15, 10, 16)
+	FMUL4S(17, 11, 16)
+	FADD4S(13, 13, 12)                       // q = q + TailQ6
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 304(R11), F12                      // TailQ5
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ5
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 288(R11), F12                      // TailQ4
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ4
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 272(R11), F12                      // TailQ3
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ3
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 256(R11), F12                      // TailQ2
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ2
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 240(R11), F12                      // TailQ1
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ1
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 224(R11), F12                      // TailQ0
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ0
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMUL4S(13, 13, 8)                        // q = q * t
+	FMUL4S(14, 14, 9)
+	FMUL4S(15, 15, 10)
+	FMUL4S(17, 17, 11)
+	FMUL4S(23, 23, 13)                       // tail = e * q
+	FMUL4S(24, 24, 14)
+	FMUL4S(25, 25, 15)
+	FMUL4S(29, 29, 17)
+	VAND V1.B16, V4.B16, V8.B16              // abs = x & ^sign
+	VAND V1.B16, V5.B16, V9.B16
+	VAND V1.B16, V6.B16, V10.B16
+	VAND V1.B16, V7.B16, V11.B16
 	FMOVQ 352(R11), F12                      // 0
-	FMUL4S(13, 13, 21)                       // y = abs * tail
-	FMUL4S(14, 14, 22)
-	FMUL4S(15, 15, 23)
-	FMUL4S(16, 16, 29)
-	FCMGT4S(17, 8, 12)                       // relu = x > 0 ? x : 0
-	VBSL V12.B16, V8.B16, V17.B16
-	FCMGT4S(18, 9, 12)
-	VBSL V12.B16, V9.B16, V18.B16
-	FCMGT4S(19, 10, 12)
-	VBSL V12.B16, V10.B16, V19.B16
-	FCMGT4S(20, 11, 12)
-	VBSL V12.B16, V11.B16, V20.B16
-	FSUB4S(17, 17, 13)                       // y = relu - y
-	FSUB4S(18, 18, 14)
-	FSUB4S(19, 19, 15)
-	FSUB4S(20, 20, 16)
-	FMOVQ F17, 0(R0)                         // dst[] = y
-	FMOVQ F18, 16(R0)
-	FMOVQ F19, 32(R0)
-	FMOVQ F20, 48(R0)
+	FMUL4S(8, 8, 23)                         // y = abs * tail
+	FMUL4S(9, 9, 24)
+	FMUL4S(10, 10, 25)
+	FMUL4S(11, 11, 29)
+	FCMGT4S(13, 4, 12)                       // relu = x > 0 ? x : 0
+	VBSL V12.B16, V4.B16, V13.B16
+	FCMGT4S(14, 5, 12)
+	VBSL V12.B16, V5.B16, V14.B16
+	FCMGT4S(15, 6, 12)
+	VBSL V12.B16, V6.B16, V15.B16
+	FCMGT4S(16, 7, 12)
+	VBSL V12.B16, V7.B16, V16.B16
+	FSUB4S(13, 13, 8)                        // y = relu - y
+	FSUB4S(14, 14, 9)
+	FSUB4S(15, 15, 10)
+	FSUB4S(16, 16, 11)
+	FMOVQ F13, 0(R0)                         // dst[] = y
+	FMOVQ F14, 16(R0)
+	FMOVQ F15, 32(R0)
+	FMOVQ F16, 48(R0)
 	ADD $64, R0
 	ADD $64, R1
 	SUBS $16, R9
@@ -443,261 +440,258 @@ TEXT ·geluGradBlocks(SB), NOSPLIT, $0-32
 	MOVD x+16(FP), R2
 	MOVD n+24(FP), R9
 	MOVD $vectorConst<>(SB), R11
-	FMOVQ 0(R11), F0                         // -0.5
-	FMOVQ 16(R11), F1                        // Magic
-	FMOVQ 32(R11), F2                        // Log2E
-	FMOVQ 48(R11), F3                        // Ln2Hi
-	FMOVQ 64(R11), F4                        // Ln2Lo
-	FMOVQ 80(R11), F5                        // ExpC2
-	FMOVQ 96(R11), F6                        // ExpC3
-	FMOVQ 112(R11), F7                       // ExpC4
+	FMOVQ 0(R11), F0                         // 1
+	FMOVQ 16(R11), F1                        // ^sign
+	FMOVQ 32(R11), F2                        // TailP
+	FMOVQ 48(R11), F3                        // -0.5
 
 	PCALIGN $16
 loop:
-	FMOVQ 0(R2), F8                          // x = x[]
-	FMOVQ 16(R2), F9
-	FMOVQ 32(R2), F10
-	FMOVQ 48(R2), F11
-	FMUL4S(12, 8, 8)                         // h = x * x
-	FMUL4S(13, 9, 9)
-	FMUL4S(14, 10, 10)
-	FMUL4S(15, 11, 11)
-	FMUL4S(12, 12, 0)                        // h = h * -0.5
-	FMUL4S(13, 13, 0)
-	FMUL4S(14, 14, 0)
-	FMUL4S(15, 15, 0)
-	FMUL4S(16, 12, 2)                        // z = h * Log2E
-	FMUL4S(17, 13, 2)
-	FMUL4S(18, 14, 2)
-	FMUL4S(19, 15, 2)
-	FADD4S(16, 16, 1)                        // z = z + Magic
-	FADD4S(17, 17, 1)
-	FADD4S(18, 18, 1)
-	FADD4S(19, 19, 1)
-	FSUB4S(20, 16, 1)                        // n = z - Magic
-	FSUB4S(21, 17, 1)
-	FSUB4S(22, 18, 1)
-	FSUB4S(23, 19, 1)
-	FMUL4S(24, 20, 3)                        // hi = n * Ln2Hi
-	FMUL4S(25, 21, 3)
-	FMUL4S(26, 22, 3)
-	FMUL4S(27, 23, 3)
-	FSUB4S(24, 12, 24)                       // r = h - hi
-	FSUB4S(25, 13, 25)
-	FSUB4S(26, 14, 26)
-	FSUB4S(27, 15, 27)
-	FMUL4S(20, 20, 4)                        // lo = n * Ln2Lo
-	FMUL4S(21, 21, 4)
-	FMUL4S(22, 22, 4)
-	FMUL4S(23, 23, 4)
-	FMOVQ 144(R11), F28                      // ExpC6
-	FSUB4S(24, 24, 20)                       // r = r - lo
-	FSUB4S(25, 25, 21)
-	FSUB4S(26, 26, 22)
-	FSUB4S(27, 27, 23)
-	FMOVQ 128(R11), F20                      // ExpC5
-	FMUL4S(21, 24, 28)                       // p = r * ExpC6
-	FMUL4S(22, 25, 28)
-	FMUL4S(23, 26, 28)
-	FMUL4S(29, 27, 28)
-	FADD4S(21, 21, 20)                       // p = p + ExpC5
-	FADD4S(22, 22, 20)
-	FADD4S(23, 23, 20)
-	FADD4S(29, 29, 20)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 7)                        // p = p + ExpC4
-	FADD4S(22, 22, 7)
-	FADD4S(23, 23, 7)
-	FADD4S(29, 29, 7)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 6)                        // p = p + ExpC3
-	FADD4S(22, 22, 6)
-	FADD4S(23, 23, 6)
-	FADD4S(29, 29, 6)
-	FMUL4S(21, 24, 21)                       // p = r * p
-	FMUL4S(22, 25, 22)
-	FMUL4S(23, 26, 23)
-	FMUL4S(29, 27, 29)
-	FADD4S(21, 21, 5)                        // p = p + ExpC2
-	FADD4S(22, 22, 5)
-	FADD4S(23, 23, 5)
-	FADD4S(29, 29, 5)
-	FMUL4S(20, 24, 24)                       // rr = r * r
-	FMUL4S(28, 25, 25)
-	FMUL4S(30, 26, 26)
-	FMUL4S(31, 27, 27)
-	FMUL4S(21, 21, 20)                       // p = p * rr
-	FMUL4S(22, 22, 28)
-	FMUL4S(23, 23, 30)
-	FMUL4S(29, 29, 31)
-	FMOVQ 160(R11), F20                      // 1
-	FADD4S(21, 21, 24)                       // p = p + r
-	FADD4S(22, 22, 25)
-	FADD4S(23, 23, 26)
-	FADD4S(29, 29, 27)
-	FADD4S(21, 21, 20)                       // p = p + 1
-	FADD4S(22, 22, 20)
-	FADD4S(23, 23, 20)
-	FADD4S(29, 29, 20)
-	FMOVQ 160(R11), F20                      // 1
-	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
-	VSHL $23, V17.S4, V17.S4
-	VSHL $23, V18.S4, V18.S4
-	VSHL $23, V19.S4, V19.S4
-	FMOVQ 176(R11), F24                      // ExpMin
-	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
-	VADD V20.S4, V17.S4, V17.S4
-	VADD V20.S4, V18.S4, V18.S4
-	VADD V20.S4, V19.S4, V19.S4
-	FCMGT4S(12, 24, 12)                      // below = h < ExpMin
-	FCMGT4S(13, 24, 13)
-	FCMGT4S(14, 24, 14)
-	FCMGT4S(15, 24, 15)
-	FMUL4S(21, 21, 16)                       // e = p * pow2
-	FMUL4S(22, 22, 17)
-	FMUL4S(23, 23, 18)
-	FMUL4S(29, 29, 19)
-	FMOVQ 192(R11), F16                      // ^sign
-	BIC16B(21, 21, 12)                       // e = e &^ below
-	BIC16B(22, 22, 13)
-	BIC16B(23, 23, 14)
-	BIC16B(29, 29, 15)
-	FMOVQ 208(R11), F12                      // TailP
-	VAND V16.B16, V8.B16, V13.B16            // abs = x & ^sign
-	VAND V16.B16, V9.B16, V14.B16
-	VAND V16.B16, V10.B16, V15.B16
-	VAND V16.B16, V11.B16, V17.B16
-	FMOVQ 160(R11), F16                      // 1
-	FMUL4S(13, 13, 12)                       // t = abs * TailP
-	FMUL4S(14, 14, 12)
-	FMUL4S(15, 15, 12)
-	FMUL4S(17, 17, 12)
-	FMOVQ 160(R11), F12                      // 1
-	FADD4S(13, 13, 16)                       // t = t + 1
-	FADD4S(14, 14, 16)
-	FADD4S(15, 15, 16)
-	FADD4S(17, 17, 16)
-	FMOVQ 336(R11), F16                      // TailQ7
-	FDIV4S(13, 12, 13)                       // t = 1 / t
-	FDIV4S(14, 12, 14)
-	FDIV4S(15, 12, 15)
-	FDIV4S(17, 12, 17)
-	FMOVQ 320(R11), F12                      // TailQ6
-	FMUL4S(18, 13, 16)                       // q = t * TailQ7
-	FMUL4S(19, 14, 16)
-	FMUL4S(20, 15, 16)
-	FMUL4S(24, 17, 16)
-	FADD4S(18, 18, 12)                       // q = q + TailQ6
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 304(R11), F12                      // TailQ5
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ5
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 288(R11), F12                      // TailQ4
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ4
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 272(R11), F12                      // TailQ3
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ3
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 256(R11), F12                      // TailQ2
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ2
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 240(R11), F12                      // TailQ1
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ1
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMOVQ 224(R11), F12                      // TailQ0
-	FMUL4S(18, 13, 18)                       // q = t * q
-	FMUL4S(19, 14, 19)
-	FMUL4S(20, 15, 20)
-	FMUL4S(24, 17, 24)
-	FADD4S(18, 18, 12)                       // q = q + TailQ0
-	FADD4S(19, 19, 12)
-	FADD4S(20, 20, 12)
-	FADD4S(24, 24, 12)
-	FMUL4S(18, 18, 13)                       // q = q * t
-	FMUL4S(19, 19, 14)
-	FMUL4S(20, 20, 15)
+	FMOVQ 0(R2), F4                          // x = x[]
+	FMOVQ 16(R2), F5
+	FMOVQ 32(R2), F6
+	FMOVQ 48(R2), F7
+	VAND V1.B16, V4.B16, V8.B16              // abs = x & ^sign
+	VAND V1.B16, V5.B16, V9.B16
+	VAND V1.B16, V6.B16, V10.B16
+	VAND V1.B16, V7.B16, V11.B16
+	FMUL4S(8, 8, 2)                          // t = abs * TailP
+	FMUL4S(9, 9, 2)
+	FMUL4S(10, 10, 2)
+	FMUL4S(11, 11, 2)
+	FADD4S(8, 8, 0)                          // t = t + 1
+	FADD4S(9, 9, 0)
+	FADD4S(10, 10, 0)
+	FADD4S(11, 11, 0)
+	FDIV4S(8, 0, 8)                          // t = 1 / t
+	FDIV4S(9, 0, 9)
+	FDIV4S(10, 0, 10)
+	FDIV4S(11, 0, 11)
+	FMUL4S(12, 4, 4)                         // h = x * x
+	FMUL4S(13, 5, 5)
+	FMUL4S(14, 6, 6)
+	FMUL4S(15, 7, 7)
+	FMOVQ 80(R11), F16                       // Log2E
+	FMUL4S(12, 12, 3)                        // h = h * -0.5
+	FMUL4S(13, 13, 3)
+	FMUL4S(14, 14, 3)
+	FMUL4S(15, 15, 3)
+	FMOVQ 64(R11), F17                       // Magic
+	FMUL4S(18, 12, 16)                       // z = h * Log2E
+	FMUL4S(19, 13, 16)
+	FMUL4S(20, 14, 16)
+	FMUL4S(21, 15, 16)
+	FMOVQ 64(R11), F16                       // Magic
+	FADD4S(18, 18, 17)                       // z = z + Magic
+	FADD4S(19, 19, 17)
+	FADD4S(20, 20, 17)
+	FADD4S(21, 21, 17)
+	FMOVQ 96(R11), F17                       // Ln2Hi
+	FSUB4S(22, 18, 16)                       // n = z - Magic
+	FSUB4S(23, 19, 16)
+	FSUB4S(24, 20, 16)
+	FSUB4S(25, 21, 16)
+	FMUL4S(16, 22, 17)                       // hi = n * Ln2Hi
+	FMUL4S(26, 23, 17)
+	FMUL4S(27, 24, 17)
+	FMUL4S(28, 25, 17)
+	FMOVQ 112(R11), F17                      // Ln2Lo
+	FSUB4S(16, 12, 16)                       // r = h - hi
+	FSUB4S(26, 13, 26)
+	FSUB4S(27, 14, 27)
+	FSUB4S(28, 15, 28)
+	FMUL4S(22, 22, 17)                       // lo = n * Ln2Lo
+	FMUL4S(23, 23, 17)
 	FMUL4S(24, 24, 17)
-	FMOVQ 352(R11), F12                      // 0
-	FMUL4S(18, 21, 18)                       // tail = e * q
-	FMUL4S(19, 22, 19)
-	FMUL4S(20, 23, 20)
-	FMUL4S(24, 29, 24)
-	FMOVQ 160(R11), F13                      // 1
-	FCMGT4S(14, 8, 12)                       // positive = 0 < x
-	FCMGT4S(15, 9, 12)
-	FCMGT4S(16, 10, 12)
-	FCMGT4S(17, 11, 12)
-	FSUB4S(12, 13, 18)                       // upper = 1 - tail
-	FSUB4S(25, 13, 19)
-	FSUB4S(26, 13, 20)
-	FSUB4S(27, 13, 24)
-	FMOVQ 368(R11), F13                      // InvSqrt2Pi
-	VBSL V18.B16, V12.B16, V14.B16           // cdf = positive ? upper : tail
-	VBSL V19.B16, V25.B16, V15.B16
-	VBSL V20.B16, V26.B16, V16.B16
-	VBSL V24.B16, V27.B16, V17.B16
-	FMUL4S(21, 21, 13)                       // phi = e * InvSqrt2Pi
-	FMUL4S(22, 22, 13)
-	FMUL4S(23, 23, 13)
-	FMUL4S(29, 29, 13)
-	FMUL4S(8, 8, 21)                         // d = x * phi
-	FMUL4S(9, 9, 22)
-	FMUL4S(10, 10, 23)
-	FMUL4S(11, 11, 29)
-	FADD4S(14, 14, 8)                        // d = cdf + d
-	FADD4S(15, 15, 9)
-	FADD4S(16, 16, 10)
-	FADD4S(17, 17, 11)
-	FMOVQ 0(R1), F8                          // dy = dy[]
-	FMOVQ 16(R1), F9
-	FMOVQ 32(R1), F10
-	FMOVQ 48(R1), F11
-	FMUL4S(8, 8, 14)                         // d = dy * d
-	FMUL4S(9, 9, 15)
-	FMUL4S(10, 10, 16)
-	FMUL4S(11, 11, 17)
-	FMOVQ F8, 0(R0)                          // dx[] = d
-	FMOVQ F9, 16(R0)
-	FMOVQ F10, 32(R0)
-	FMOVQ F11, 48(R0)
+	FMUL4S(25, 25, 17)
+	FMOVQ 192(R11), F17                      // ExpC6
+	FSUB4S(16, 16, 22)                       // r = r - lo
+	FSUB4S(26, 26, 23)
+	FSUB4S(27, 27, 24)
+	FSUB4S(28, 28, 25)
+	FMOVQ 176(R11), F22                      // ExpC5
+	FMUL4S(23, 16, 17)                       // p = r * ExpC6
+	FMUL4S(24, 26, 17)
+	FMUL4S(25, 27, 17)
+	FMUL4S(29, 28, 17)
+	FADD4S(23, 23, 22)                       // p = p + ExpC5
+	FADD4S(24, 24, 22)
+	FADD4S(25, 25, 22)
+	FADD4S(29, 29, 22)
+	FMOVQ 160(R11), F17                      // ExpC4
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC4
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMOVQ 144(R11), F17                      // ExpC3
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC3
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMOVQ 128(R11), F17                      // ExpC2
+	FMUL4S(23, 16, 23)                       // p = r * p
+	FMUL4S(24, 26, 24)
+	FMUL4S(25, 27, 25)
+	FMUL4S(29, 28, 29)
+	FADD4S(23, 23, 17)                       // p = p + ExpC2
+	FADD4S(24, 24, 17)
+	FADD4S(25, 25, 17)
+	FADD4S(29, 29, 17)
+	FMUL4S(17, 16, 16)                       // rr = r * r
+	FMUL4S(22, 26, 26)
+	FMUL4S(30, 27, 27)
+	FMUL4S(31, 28, 28)
+	FMUL4S(23, 23, 17)                       // p = p * rr
+	FMUL4S(24, 24, 22)
+	FMUL4S(25, 25, 30)
+	FMUL4S(29, 29, 31)
+	FADD4S(23, 23, 16)                       // p = p + r
+	FADD4S(24, 24, 26)
+	FADD4S(25, 25, 27)
+	FADD4S(29, 29, 28)
+	FADD4S(23, 23, 0)                        // p = p + 1
+	FADD4S(24, 24, 0)
+	FADD4S(25, 25, 0)
+	FADD4S(29, 29, 0)
+	VSHL $23, V18.S4, V18.S4                 // pow2 = z << 23
+	VSHL $23, V19.S4, V19.S4
+	VSHL $23, V20.S4, V20.S4
+	VSHL $23, V21.S4, V21.S4
+	FMOVQ 208(R11), F16                      // ExpMin
+	VADD V0.S4, V18.S4, V18.S4               // pow2 = pow2 + 1
+	VADD V0.S4, V19.S4, V19.S4
+	VADD V0.S4, V20.S4, V20.S4
+	VADD V0.S4, V21.S4, V21.S4
+	FCMGT4S(12, 16, 12)                      // below = h < ExpMin
+	FCMGT4S(13, 16, 13)
+	FCMGT4S(14, 16, 14)
+	FCMGT4S(15, 16, 15)
+	FMUL4S(23, 23, 18)                       // e = p * pow2
+	FMUL4S(24, 24, 19)
+	FMUL4S(25, 25, 20)
+	FMUL4S(29, 29, 21)
+	FMOVQ 336(R11), F16                      // TailQ7
+	BIC16B(23, 23, 12)                       // e = e &^ below
+	BIC16B(24, 24, 13)
+	BIC16B(25, 25, 14)
+	BIC16B(29, 29, 15)
+	FMOVQ 320(R11), F12                      // TailQ6
+	FMUL4S(13, 8, 16)                        // q = t * TailQ7
+	FMUL4S(14, 9, 16)
+	FMUL4S(15, 10, 16)
+	FMUL4S(17, 11, 16)
+	FADD4S(13, 13, 12)                       // q = q + TailQ6
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 304(R11), F12                      // TailQ5
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ5
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 288(R11), F12                      // TailQ4
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ4
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 272(R11), F12                      // TailQ3
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ3
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 256(R11), F12                      // TailQ2
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ2
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 240(R11), F12                      // TailQ1
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ1
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMOVQ 224(R11), F12                      // TailQ0
+	FMUL4S(13, 8, 13)                        // q = t * q
+	FMUL4S(14, 9, 14)
+	FMUL4S(15, 10, 15)
+	FMUL4S(17, 11, 17)
+	FADD4S(13, 13, 12)                       // q = q + TailQ0
+	FADD4S(14, 14, 12)
+	FADD4S(15, 15, 12)
+	FADD4S(17, 17, 12)
+	FMUL4S(13, 13, 8)                        // q = q * t
+	FMUL4S(14, 14, 9)
+	FMUL4S(15, 15, 10)
+	FMUL4S(17, 17, 11)
+	FMOVQ 352(R11), F8                       // 0
+	FMUL4S(13, 23, 13)                       // tail = e * q
+	FMUL4S(14, 24, 14)
+	FMUL4S(15, 25, 15)
+	FMUL4S(17, 29, 17)
+	FCMGT4S(9, 4, 8)                         // positive = 0 < x
+	FCMGT4S(10, 5, 8)
+	FCMGT4S(11, 6, 8)
+	FCMGT4S(12, 7, 8)
+	FSUB4S(8, 0, 13)                         // upper = 1 - tail
+	FSUB4S(16, 0, 14)
+	FSUB4S(18, 0, 15)
+	FSUB4S(19, 0, 17)
+	FMOVQ 368(R11), F20                      // InvSqrt2Pi
+	VBSL V13.B16, V8.B16, V9.B16             // cdf = positive ? upper : tail
+	VBSL V14.B16, V16.B16, V10.B16
+	VBSL V15.B16, V18.B16, V11.B16
+	VBSL V17.B16, V19.B16, V12.B16
+	FMUL4S(23, 23, 20)                       // phi = e * InvSqrt2Pi
+	FMUL4S(24, 24, 20)
+	FMUL4S(25, 25, 20)
+	FMUL4S(29, 29, 20)
+	FMUL4S(4, 4, 23)                         // d = x * phi
+	FMUL4S(5, 5, 24)
+	FMUL4S(6, 6, 25)
+	FMUL4S(7, 7, 29)
+	FADD4S(9, 9, 4)                          // d = cdf + d
+	FADD4S(10, 10, 5)
+	FADD4S(11, 11, 6)
+	FADD4S(12, 12, 7)
+	FMOVQ 0(R1), F4                          // dy = dy[]
+	FMOVQ 16(R1), F5
+	FMOVQ 32(R1), F6
+	FMOVQ 48(R1), F7
+	FMUL4S(4, 4, 9)                          // d = dy * d
+	FMUL4S(5, 5, 10)
+	FMUL4S(6, 6, 11)
+	FMUL4S(7, 7, 12)
+	FMOVQ F4, 0(R0)                          // dx[] = d
+	FMOVQ F5, 16(R0)
+	FMOVQ F6, 32(R0)
+	FMOVQ F7, 48(R0)
 	ADD $64, R0
 	ADD $64, R1
 	ADD $64, R2
@@ -1387,12 +1381,12 @@ TEXT ·expRowBlocks(SB), NOSPLIT, $0-32
 	VDUP V4.S[0], V4.S4
 	FMOVS m+28(FP), F5
 	VDUP V5.S[0], V5.S4
-	FMOVQ 16(R11), F6                        // Magic
-	FMOVQ 32(R11), F7                        // Log2E
-	FMOVQ 48(R11), F8                        // Ln2Hi
-	FMOVQ 64(R11), F9                        // Ln2Lo
-	FMOVQ 80(R11), F10                       // ExpC2
-	FMOVQ 96(R11), F11                       // ExpC3
+	FMOVQ 64(R11), F6                        // Magic
+	FMOVQ 80(R11), F7                        // Log2E
+	FMOVQ 96(R11), F8                        // Ln2Hi
+	FMOVQ 112(R11), F9                       // Ln2Lo
+	FMOVQ 128(R11), F10                      // ExpC2
+	FMOVQ 144(R11), F11                      // ExpC3
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
@@ -1436,12 +1430,12 @@ loop:
 	FMUL4S(21, 21, 9)
 	FMUL4S(22, 22, 9)
 	FMUL4S(23, 23, 9)
-	FMOVQ 144(R11), F28                      // ExpC6
+	FMOVQ 192(R11), F28                      // ExpC6
 	FSUB4S(24, 24, 20)                       // r = r - lo
 	FSUB4S(25, 25, 21)
 	FSUB4S(26, 26, 22)
 	FSUB4S(27, 27, 23)
-	FMOVQ 128(R11), F20                      // ExpC5
+	FMOVQ 176(R11), F20                      // ExpC5
 	FMUL4S(21, 24, 28)                       // p = r * ExpC6
 	FMUL4S(22, 25, 28)
 	FMUL4S(23, 26, 28)
@@ -1450,7 +1444,7 @@ loop:
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
 	FADD4S(29, 29, 20)
-	FMOVQ 112(R11), F20                      // ExpC4
+	FMOVQ 160(R11), F20                      // ExpC4
 	FMUL4S(21, 24, 21)                       // p = r * p
 	FMUL4S(22, 25, 22)
 	FMUL4S(23, 26, 23)
@@ -1483,7 +1477,7 @@ loop:
 	FMUL4S(22, 22, 28)
 	FMUL4S(23, 23, 30)
 	FMUL4S(29, 29, 31)
-	FMOVQ 160(R11), F20                      // 1
+	FMOVQ 0(R11), F20                        // 1
 	FADD4S(21, 21, 24)                       // p = p + r
 	FADD4S(22, 22, 25)
 	FADD4S(23, 23, 26)
@@ -1492,12 +1486,12 @@ loop:
 	FADD4S(22, 22, 20)
 	FADD4S(23, 23, 20)
 	FADD4S(29, 29, 20)
-	FMOVQ 160(R11), F20                      // 1
+	FMOVQ 0(R11), F20                        // 1
 	VSHL $23, V16.S4, V16.S4                 // pow2 = z << 23
 	VSHL $23, V17.S4, V17.S4
 	VSHL $23, V18.S4, V18.S4
 	VSHL $23, V19.S4, V19.S4
-	FMOVQ 176(R11), F24                      // ExpMin
+	FMOVQ 208(R11), F24                      // ExpMin
 	VADD V20.S4, V16.S4, V16.S4              // pow2 = pow2 + 1
 	VADD V20.S4, V17.S4, V17.S4
 	VADD V20.S4, V18.S4, V18.S4
@@ -1633,7 +1627,7 @@ TEXT ·smoothL1Blocks(SB), NOSPLIT, $0-44
 	MOVD $vectorConst<>(SB), R11
 	FMOVS scale+40(FP), F8
 	VDUP V8.S[0], V8.S4
-	FMOVQ 160(R11), F9                       // 1
+	FMOVQ 0(R11), F9                         // 1
 	FMOVQ 384(R11), F10                      // -1
 	FMOVQ 400(R11), F11                      // 0.5
 	FMOVQ 0(R0), F0
@@ -1711,6 +1705,88 @@ loop:
 	FADD2D(5, 5, 21)
 	FADD2D(6, 6, 22)
 	FADD2D(7, 7, 23)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 32(R0)
+	FMOVQ F2, 64(R0)
+	FMOVQ F3, 96(R0)
+	FMOVQ F4, 16(R0)
+	FMOVQ F5, 48(R0)
+	FMOVQ F6, 80(R0)
+	FMOVQ F7, 112(R0)
+	RET
+
+// squaredErrorBlocks:
+//
+//	u = pred[i]-target[i]; d[i] = scale2*u; l[i%16] += float64(u)*float64(u)
+TEXT ·squaredErrorBlocks(SB), NOSPLIT, $0-44
+	MOVD l+0(FP), R0
+	MOVD d+8(FP), R1
+	MOVD pred+16(FP), R2
+	MOVD target+24(FP), R3
+	MOVD n+32(FP), R9
+	FMOVS scale2+40(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 0(R0), F0
+	FMOVQ 32(R0), F1
+	FMOVQ 64(R0), F2
+	FMOVQ 96(R0), F3
+	FMOVQ 16(R0), F4
+	FMOVQ 48(R0), F5
+	FMOVQ 80(R0), F6
+	FMOVQ 112(R0), F7
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R2), F9                          // pred = pred[]
+	FMOVQ 16(R2), F10
+	FMOVQ 32(R2), F11
+	FMOVQ 48(R2), F12
+	FMOVQ 0(R3), F13                         // target = target[]
+	FMOVQ 16(R3), F14
+	FMOVQ 32(R3), F15
+	FMOVQ 48(R3), F16
+	FSUB4S(9, 9, 13)                         // u = pred - target
+	FSUB4S(10, 10, 14)
+	FSUB4S(11, 11, 15)
+	FSUB4S(12, 12, 16)
+	FMUL4S(13, 9, 8)                         // d = u * scale2
+	FMUL4S(14, 10, 8)
+	FMUL4S(15, 11, 8)
+	FMUL4S(16, 12, 8)
+	FMOVQ F13, 0(R1)                         // d[] = d
+	FMOVQ F14, 16(R1)
+	FMOVQ F15, 32(R1)
+	FMOVQ F16, 48(R1)
+	FCVTL2D(13, 9)                           // lo = float64(u), lower half
+	FCVTL2D(14, 10)
+	FCVTL2D(15, 11)
+	FCVTL2D(16, 12)
+	FMUL2D(13, 13, 13)                       // lo = lo * lo
+	FMUL2D(14, 14, 14)
+	FMUL2D(15, 15, 15)
+	FMUL2D(16, 16, 16)
+	FADD2D(0, 0, 13)                         // l += lo
+	FADD2D(1, 1, 14)
+	FADD2D(2, 2, 15)
+	FADD2D(3, 3, 16)
+	FCVTL2D2(9, 9)                           // hi = float64(u), upper half
+	FCVTL2D2(10, 10)
+	FCVTL2D2(11, 11)
+	FCVTL2D2(12, 12)
+	FMUL2D(9, 9, 9)                          // hi = hi * hi
+	FMUL2D(10, 10, 10)
+	FMUL2D(11, 11, 11)
+	FMUL2D(12, 12, 12)
+	FADD2D(4, 4, 9)                          // l += hi
+	FADD2D(5, 5, 10)
+	FADD2D(6, 6, 11)
+	FADD2D(7, 7, 12)
 	ADD $64, R1
 	ADD $64, R2
 	ADD $64, R3

@@ -210,6 +210,14 @@ func smoothL1Vector(l *lanes64, d, pred, target []float32, scale float32) int {
 	return n
 }
 
+func squaredErrorVector(l *lanes64, d, pred, target []float32, scale2 float32) int {
+	n := whole(len(pred))
+	for i := 0; i < n; i += vectorChunk {
+		squaredErrorBlocks(l, &d[i], &pred[i], &target[i], min(vectorChunk, n-i), scale2)
+	}
+	return n
+}
+
 func adamwVector(p, g, m, v []float32, s *adamw) int {
 	n := whole(len(p))
 	for i := 0; i < n; i += vectorChunk {
@@ -293,6 +301,9 @@ func softmaxGradBlocks(dx, dy, y *float32, n int, scale, dot float32)
 
 //go:noescape
 func smoothL1Blocks(l *lanes64, d, pred, target *float32, n int, scale float32)
+
+//go:noescape
+func squaredErrorBlocks(l *lanes64, d, pred, target *float32, n int, scale2 float32)
 
 //go:noescape
 func adamwBlocks(p, grad, m, v *float32, n int, decay, gscale, b1, b2, a2, inv2, eps, rate float32)

@@ -27,5 +27,6 @@ func expRowVector(l *lanes, x []float32, scale, m float32) int                  
 func dotRowVector(l *lanes, a, b []float32) int                                             { return 0 }
 func softmaxGradVector(dx, dy, y []float32, scale, dot float32) int                         { return 0 }
 func smoothL1Vector(l *lanes64, d, pred, target []float32, scale float32) int               { return 0 }
+func squaredErrorVector(l *lanes64, d, pred, target []float32, scale2 float32) int          { return 0 }
 func adamwVector(p, g, m, v []float32, s *adamw) int                                        { return 0 }
 func adamwEMAVector(p, g, m, v, target []float32, s *adamw) int                             { return 0 }

@@ -14,11 +14,12 @@ const (
 	FileVersion = "1"
 )
 
-// Prefixes of the models that share a file.
+// Prefixes of what may share a file.
 const (
 	ContextPrefix   = "encoder."
 	TargetPrefix    = "target_encoder."
 	PredictorPrefix = "predictor."
+	TrainingPrefix  = "training." // a checkpoint's optimiser state
 )
 
 // Metadata is the part of a file's metadata that every model file has.
@@ -115,9 +116,10 @@ func LoadEncoder(f *safetensors.File, prefix string) (*Encoder, error) {
 	if err := f.CheckFinite(); err != nil {
 		return nil, err
 	}
+	prefixes := []string{ContextPrefix, TargetPrefix, PredictorPrefix, TrainingPrefix}
 	var foreign []string
 	for _, t := range f.Tensors {
-		if !strings.HasPrefix(t.Name, ContextPrefix) && !strings.HasPrefix(t.Name, TargetPrefix) && !strings.HasPrefix(t.Name, PredictorPrefix) {
+		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(t.Name, p) }) {
 			foreign = append(foreign, t.Name)
 		}
 	}

@@ -52,9 +52,10 @@ const (
 
 // AdamW is the update of optimiser step t, counted from 1 (Loshchilov and Hutter, arXiv 1711.05101).
 func AdamW(lr, weightDecay float64, t int) kernels.AdamW {
+	const b1, b2 = float32(Beta1), float32(Beta2) // the corrections must be those of the betas in use
 	return kernels.AdamW{
-		LR: float32(lr), Beta1: Beta1, Beta2: Beta2, Eps: Eps, WeightDecay: float32(weightDecay),
-		Corr1: float32(1 - fp.PowInt(Beta1, t)), Corr2: float32(math.Sqrt(1 - fp.PowInt(Beta2, t))),
+		LR: float32(lr), Beta1: b1, Beta2: b2, Eps: Eps, WeightDecay: float32(weightDecay),
+		Corr1: float32(1 - fp.PowInt(float64(b1), t)), Corr2: float32(math.Sqrt(1 - fp.PowInt(float64(b2), t))),
 	}
 }
 

@@ -57,11 +57,7 @@ func routines() []*kernel {
 		low, high := k.lanes64("l")
 		x := k.slice("x")
 		k.n()
-		v := k.load(x)
-		lo := k.low("lo", v)
-		k.accumulate64(low, k.mul64("lo", lo, lo))
-		hi := k.high("hi", v)
-		k.accumulate64(high, k.mul64("hi", hi, hi))
+		k.sumSquares(low, high, k.load(x))
 	})
 
 	define("addColumnSumsBlock", "dst[j] += x[r*stride+j], j < 16, rows ascending", func(k *kernel) {
@@ -195,6 +191,16 @@ func routines() []*kernel {
 		k.accumulate64(high, k.high("hi", loss))
 	})
 
+	define("squaredErrorBlocks", "u = pred[i]-target[i]; d[i] = scale2*u; l[i%16] += float64(u)*float64(u)", func(k *kernel) {
+		low, high := k.lanes64("l")
+		d, pred, target := k.slice("d"), k.slice("pred"), k.slice("target")
+		k.n()
+		scale2 := k.scalar("scale2")
+		u := k.sub("u", k.load(pred), k.load(target))
+		k.store(d, k.mul("d", u, scale2))
+		k.sumSquares(low, high, u)
+	})
+
 	for _, ema := range []bool{false, true} {
 		name, doc := "adamwBlocks", "one step of AdamW, see adamwOne"
 		if ema {
@@ -247,6 +253,14 @@ func (k *kernel) lerp(a, b, m, m1 *value) *value {
 	return k.add("a", a, k.mul("b", b, m1))
 }
 
+// sumSquares adds the squares of v, in float64.
+func (k *kernel) sumSquares(low, high, v *value) {
+	lo := k.low("lo", v)
+	k.accumulate64(low, k.mul64("lo", lo, lo))
+	hi := k.high("hi", v)
+	k.accumulate64(high, k.mul64("hi", hi, hi))
+}
+
 // polynomial is c[n-1]*x^(n-1) + ... + c[0], by Horner's rule.
 func (k *kernel) polynomial(name string, x *value, c []*value) *value {
 	p := c[len(c)-1]
@@ -275,10 +289,10 @@ func (k *kernel) expNeg(x *value) *value {
 
 // normalTail returns exp(-x*x/2) and Phi(-|x|); see package coef.
 func (k *kernel) normalTail(x *value) (e, tail *value) {
-	e = k.expNeg(k.mul("h", k.mul("h", x, x), k.float("-0.5", -0.5)))
 	one := k.float("1", 1)
 	t := k.add("t", k.mul("t", k.abs(x), k.float("TailP", coef.TailP)), one)
-	t = k.div("t", one, t)
+	t = k.div("t", one, t) // first, so that the divider works while exp goes on
+	e = k.expNeg(k.mul("h", k.mul("h", x, x), k.float("-0.5", -0.5)))
 	q := k.polynomial("q", t, []*value{k.float("TailQ0", coef.TailQ0), k.float("TailQ1", coef.TailQ1),
 		k.float("TailQ2", coef.TailQ2), k.float("TailQ3", coef.TailQ3), k.float("TailQ4", coef.TailQ4),
 		k.float("TailQ5", coef.TailQ5), k.float("TailQ6", coef.TailQ6), k.float("TailQ7", coef.TailQ7)})
