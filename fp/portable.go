@@ -45,7 +45,7 @@ func Log(x float64) float64 {
 	}
 	m, n := math.Frexp(x)
 	if m < math.Sqrt2/2 {
-		m, n = m*2, n-1
+		m, n = float64(m*2), n-1
 	}
 	s := (m - 1) / (m + 1)
 	z := s * s

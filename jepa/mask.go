@@ -26,7 +26,7 @@ type MaskConfig struct {
 func DefaultMasks(gridH, gridW int) MaskConfig {
 	return MaskConfig{
 		GridH: gridH, GridW: gridW, TargetScale: [2]float64{0.15, 0.2}, TargetAspect: [2]float64{0.75, 1.5},
-		ContextScale: [2]float64{0.85, 1}, Targets: 4, MinKeep: max(2, min(10, gridH*gridW/10)),
+		ContextScale: [2]float64{0.85, 1}, Targets: 4, MinKeep: max(2, min(10, gridH*gridW/10)), EqualContext: true,
 	}
 }
 

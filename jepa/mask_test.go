@@ -142,7 +142,9 @@ func TestMasksPureFunction(t *testing.T) {
 	}
 	// A picture's masks do not depend on how many others there are, unless they are cut to one length.
 	var few, many Masks
-	s := NewSampler(DefaultMasks(8, 8))
+	c := DefaultMasks(8, 8)
+	c.EqualContext = false
+	s := NewSampler(c)
 	s.Sample(&few, 3, 17, 2)
 	s.Sample(&many, 3, 17, 50)
 	require.Equal(t, few.Context, many.Context[:len(few.Context)])
@@ -153,14 +155,14 @@ func TestMasksPureFunction(t *testing.T) {
 func TestMasksGolden(t *testing.T) {
 	var m Masks
 	c := DefaultMasks(4, 4)
-	c.Targets = 2
+	c.Targets, c.EqualContext = 2, false
 	NewSampler(c).Sample(&m, 1, 2, 2)
 	require.Equal(t, goldenMasks, &m)
 }
 
 func variants(h, w int) []MaskConfig {
 	ragged, equal, compat := DefaultMasks(h, w), DefaultMasks(h, w), DefaultMasks(h, w)
-	equal.EqualContext = true
+	ragged.EqualContext = false
 	compat.Compat, compat.MinKeep = true, 4
 	return []MaskConfig{ragged, equal, compat}
 }
@@ -241,7 +243,7 @@ func TestMaskSettingsRefused(t *testing.T) {
 	}{
 		"no grid":           {func(c *MaskConfig) { c.GridH = 0 }, "grid of 0x8"},
 		"negative grid":     {func(c *MaskConfig) { c.GridH, c.GridW = -8, -8 }, "grid of -8x-8"},
-		"overflowing grid":  {func(c *MaskConfig) { c.GridH, c.GridW = 1<<32+1, 1<<32 }, "too large"},
+		"overflowing grid":  {func(c *MaskConfig) { c.GridH, c.GridW = math.MaxInt, 4 }, "too large"},
 		"scale backwards":   {func(c *MaskConfig) { c.TargetScale = [2]float64{0.3, 0.2} }, "target_scale is 0.3..0.2"},
 		"scale NaN":         {func(c *MaskConfig) { c.ContextScale[0] = math.NaN() }, "context_scale is NaN..1"},
 		"scale above one":   {func(c *MaskConfig) { c.ContextScale[1] = 1.5 }, "context_scale is 0.85..1.5"},

@@ -41,6 +41,12 @@ func placePredictor(a *arena.Arena, c Config) *Predictor {
 	return p
 }
 
+// PredictorParams is how many parameters the predictor of a valid configuration has.
+func (c Config) PredictorParams() int64 {
+	var a arena.Arena
+	return placePredictor(&a, c).Params.Count()
+}
+
 func (p *Predictor) linears(yield func(*vit.Linear) bool) {
 	if yield(p.embed) && yield(p.proj) {
 		p.trunk.Linears(yield)

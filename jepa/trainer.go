@@ -1,6 +1,7 @@
 package jepa
 
 import (
+	"fmt"
 	"math"
 
 	"edgejepa/internal/arena"
@@ -121,12 +122,7 @@ func placeTrainer(a *arena.Arena, c Config, pool *parallel.Pool) *Trainer {
 	t.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
 	t.monitor = placeMonitor(a, c.Batch, d)
 	for i, ps := range t.trained() {
-		n := len(ps.Value)
-		if a.Measuring() {
-			for _, p := range ps.List {
-				n += p.Len()
-			}
-		}
+		n := int(ps.Count())
 		t.moments[i] = moments{a.F32(n), a.F32(n)}
 	}
 	if a.Measuring() {
@@ -181,6 +177,17 @@ func (t *Trainer) Init() {
 	t.step, t.skipped = 0, 0
 	t.monitor.reset()
 	t.repack.Repack()
+}
+
+// InitFrom takes over the weights of an encoder of the same shape, for both the context and the target encoder.
+func (t *Trainer) InitFrom(e *vit.Encoder) error {
+	if e.Config != t.Config.Encoder {
+		return fmt.Errorf("the model is %s, the run wants %s", e.Config.JSON(), t.Config.Encoder.JSON())
+	}
+	copy(t.Context.Params.Value, e.Params.Value)
+	copy(t.Target.Params.Value, e.Params.Value)
+	t.repack.Repack()
+	return nil
 }
 
 // Done is how many optimiser steps the run has made.

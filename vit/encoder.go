@@ -243,3 +243,9 @@ func (e *Encoder) Pack() {
 		l.pack()
 	}
 }
+
+// CountParams is how many parameters an encoder of a valid configuration has.
+func CountParams(c Config) int64 {
+	var a arena.Arena
+	return PlaceEncoder(&a, c, false).Params.Count()
+}

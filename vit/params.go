@@ -55,10 +55,7 @@ func (ps *Params) Token(name string, dim int) *Param { return ps.add(name, norma
 // alloc places every parameter in the flat blocks. A model without gradients (a target encoder, one for inference)
 // saves that memory.
 func (ps *Params) alloc(a *arena.Arena, grads bool) {
-	n := 0
-	for _, p := range ps.List {
-		n += p.Len()
-	}
+	n := int(ps.Count())
 	ps.Value = a.F32(n)
 	if grads {
 		ps.Grad = a.F32(n)
@@ -110,6 +107,14 @@ func (p *Param) Len() int {
 	n := 1
 	for _, d := range p.Shape {
 		n *= d
+	}
+	return n
+}
+
+// Count is the number of values of all parameters.
+func (ps *Params) Count() (n int64) {
+	for _, p := range ps.List {
+		n += int64(p.Len())
 	}
 	return n
 }

@@ -11,12 +11,14 @@ import (
 
 // The compiler may fuse x*y + z into one operation with one rounding, and does on arm64 but not on amd64. The Go
 // specification (Floating-point operators) lets it do so also across statements, when the product was stored first; only
-// an explicit conversion, float32(x*y), prevents it. After inlining that reaches through arguments and results too.
+// an explicit conversion, float32(x*y), prevents it.
 //
 // The rule checked here: a float product that is not converted explicitly must not be
 //   - an operand of + or -, or the right side of += or -=,
-//   - stored in a variable, field or element that is an operand of + or - elsewhere in the same function,
-//   - returned, or passed to a function that the compiler may inline (any but those of the standard library).
+//   - stored in a variable, field or element that is an operand of + or - elsewhere in the same function.
+//
+// Inlining can carry a product further, through arguments and results; what the compiler made of that is read from its
+// listing (see TestNoFusedInstructions).
 //
 // Functions of package math whose results differ between machines are forbidden as well. A comment //fma:ok with a reason,
 // on the line or the one above, lifts the rule for a line.
@@ -117,20 +119,6 @@ func (l *linter) node(n ast.Node) bool {
 		for i, value := range n.Values {
 			if len(n.Names) == len(n.Values) && l.product(value) {
 				l.store(n.Names[i], value.Pos())
-			}
-		}
-	case *ast.ReturnStmt:
-		for _, value := range n.Results {
-			if l.product(value) {
-				l.report(value.Pos(), "returned product may be fused into the caller's sum: convert it explicitly")
-			}
-		}
-	case *ast.CallExpr:
-		if l.inlinable(n) {
-			for _, arg := range n.Args {
-				if l.product(arg) {
-					l.report(arg.Pos(), "product passed on may be fused into the callee's sum: convert it explicitly")
-				}
 			}
 		}
 	case *ast.SelectorExpr:
@@ -248,27 +236,4 @@ func (l *linter) isFloat(e ast.Expr) bool {
 func isFloatType(t types.Type) bool {
 	b, ok := t.Underlying().(*types.Basic)
 	return ok && b.Info()&types.IsFloat != 0
-}
-
-// inlinable tells whether a call runs code of this module: neither a conversion, nor a builtin, nor the standard library.
-func (l *linter) inlinable(call *ast.CallExpr) bool {
-	tv := l.info.Types[call.Fun]
-	if tv.IsType() || tv.IsBuiltin() {
-		return false
-	}
-	var id *ast.Ident
-	switch f := ast.Unparen(call.Fun).(type) {
-	case *ast.Ident:
-		id = f
-	case *ast.SelectorExpr:
-		id = f.Sel
-	default:
-		return true
-	}
-	f, ok := l.info.Uses[id].(*types.Func)
-	if !ok || f.Pkg() == nil {
-		return true
-	}
-	first, _, _ := strings.Cut(f.Pkg().Path(), "/")
-	return strings.Contains(first, ".") || first == module || first == "snippet"
 }

@@ -2,6 +2,7 @@ package archtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/build"
 	"go/importer"
@@ -12,6 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,21 +27,28 @@ var portable = []string{"fp", "kernels", "vit", "vit/pixels", "jepa", "jepa/data
 
 // goTool runs the go command for the machine that the tests run on.
 func goTool(t *testing.T, args ...string) string {
+	out, _ := goToolIn(t, root, nil, args...)
+	return out
+}
+
+func goToolIn(t *testing.T, dir string, env []string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("needs the go command")
 	}
 	cmd := exec.Command("go", args...)
-	cmd.Dir = root
-	cmd.Stderr = os.Stderr
+	cmd.Dir = dir
+	var messages strings.Builder
+	cmd.Stderr = &messages
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "GOOS=") && !strings.HasPrefix(e, "GOARCH=") {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.Output()
-	require.NoError(t, err, "go %s", strings.Join(args, " "))
-	return string(out)
+	require.NoError(t, err, "go %s\n%s", strings.Join(args, " "), &messages)
+	return string(out), messages.String()
 }
 
 // exportData imports compiled packages, which the go command builds or finds in its cache.
@@ -61,9 +72,9 @@ func check(fset *token.FileSet, imp types.Importer, path string, files []*ast.Fi
 	return lintFloats(fset, files, info), nil
 }
 
-// TestFloats lints each package as it is built for amd64, for arm64 and without assembly.
-func TestFloats(t *testing.T) {
-	var present, patterns []string
+// portablePackages lists the folders of portable and the same as arguments of the go command. While there are no programs
+// yet, some may be missing.
+func portablePackages(t *testing.T) (present, patterns []string) {
 	_, err := os.Stat(filepath.Join(root, "cmd"))
 	complete := err == nil
 	for _, pkg := range portable {
@@ -75,6 +86,12 @@ func TestFloats(t *testing.T) {
 		present = append(present, pkg)
 		patterns = append(patterns, "./"+pkg)
 	}
+	return present, patterns
+}
+
+// TestFloats lints each package as it is built for amd64, for arm64 and without assembly.
+func TestFloats(t *testing.T) {
+	present, patterns := portablePackages(t)
 	fset := token.NewFileSet()
 	imp := exportData(t, fset, patterns...)
 	builds := []build.Context{build.Default, build.Default, build.Default}
@@ -168,12 +185,8 @@ func stored(a, b, c float32, x []float32, s *S, i int) {
 }
 
 func passed(a, b, c float32) float32 {
-	_ = add(a*b, c) // want passed
-	_ = add(float32(a*b), c)
 	_ = math.Sqrt(float64(a) * float64(b))
-	f := func(x float32) float32 { return x + 1 }
-	_ = f(a * b) // want passed
-	return a * b // want returned
+	return add(a*b, c)
 }
 
 func library(x float64) {
@@ -216,4 +229,81 @@ func excused(a, b, c float64) {
 			require.Contains(t, got[i+1][j], w, text)
 		}
 	}
+}
+
+var fusedPattern = regexp.MustCompile(`\(([^()\s]+):(\d+)\)\s+(FN?M(?:ADD|SUB)[SD])\s`)
+
+// fused lists the fused instructions that the compiler emits for arm64, as "file:line instruction", without the lines
+// that a comment excuses.
+func fused(t *testing.T, dir string, patterns ...string) []string {
+	env := []string{"GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0"}
+	_, listing := goToolIn(t, dir, env, append([]string{"build", "-gcflags=-S"}, patterns...)...)
+	require.Contains(t, listing, "STEXT", "the compiler must print its listing")
+	var out []string
+	sources := map[string][]string{}
+	for _, m := range fusedPattern.FindAllStringSubmatch(listing, -1) {
+		file, instruction := m[1], m[3]
+		line, err := strconv.Atoi(m[2])
+		require.NoError(t, err)
+		if sources[file] == nil {
+			b, err := os.ReadFile(file)
+			require.NoError(t, err)
+			sources[file] = append([]string{""}, strings.Split(string(b), "\n")...)
+		}
+		if text := sources[file]; strings.Contains(text[line], escape) || strings.Contains(text[line-1], escape) {
+			continue
+		}
+		if found := fmt.Sprintf("%s:%d %s", file, line, instruction); !slices.Contains(out, found) {
+			out = append(out, found)
+		}
+	}
+	return out
+}
+
+// TestNoFusedInstructions reads what the compiler makes of the packages for arm64, with everything inlined.
+func TestNoFusedInstructions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles for another machine")
+	}
+	_, patterns := portablePackages(t)
+	for _, f := range fused(t, root, patterns...) {
+		t.Errorf("%s: a product is fused with a sum; convert the product explicitly", f)
+	}
+}
+
+// TestFusedFinds is the control.
+func TestFusedFinds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles for another machine")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module snippet\n\ngo 1.26\n"), 0o600))
+	const source = `package snippet
+
+func Mul(a, b float64) float64 { return a * b }
+
+func Through(a, b, c float64) float64 {
+	return Mul(a, b) + c // line 6
+}
+
+func Stored(a, b float32, x []float32) float32 {
+	t := a * b
+	return x[0] - t // line 11
+}
+
+func Converted(a, b, c float64) float64 { return float64(a*b) + c }
+
+func Excused(a, b, c float64) float64 {
+	return a*b + c //fma:ok wanted
+}
+`
+	file := filepath.Join(dir, "snippet.go")
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+	real, err := filepath.EvalSymlinks(dir)
+	require.NoError(t, err)
+	var got []string
+	for _, f := range fused(t, real, ".") {
+		got = append(got, filepath.Base(f))
+	}
+	require.Equal(t, []string{"snippet.go:6 FMADDD", "snippet.go:11 FMSUBS"}, got)
 }

@@ -30,6 +30,7 @@ var layers = map[string][]string{
 	"internal/cpu":         {"golang.org/x/sys/cpu"},
 	"internal/arena":       {"fp"},
 	"internal/archtest":    nil,
+	"internal/demoset":     {"internal/rng", "golang.org/x/image"},
 
 	"fp":                      {"internal/cpu", "github.com/x448/float16"},
 	"kernels":                 {"fp", "internal/cpu", "internal/parallel", "kernels/internal/coef"},

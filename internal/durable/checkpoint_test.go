@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -261,6 +262,9 @@ func TestMain(m *testing.M) {
 // TestKill kills a process with SIGKILL while it saves, 20 times. What it said it saved is there, and Recover leaves
 // nothing else.
 func TestKill(t *testing.T) {
+	if runtime.GOOS == "js" {
+		t.Skip("no child processes")
+	}
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(1, 2))
 	var saved, step uint64

@@ -40,14 +40,14 @@ func (o lbfgs) minimize(x []float64) {
 	for it := 0; it < o.iterations && evals < o.iterations*5/4 && largest(at.grad) > flatGrad; it++ {
 		copy(d, at.grad)
 		for i := len(s) - 1; i >= 0; i-- {
-			alpha[i] = rho[i] * dot(s[i], d)
+			alpha[i] = float64(rho[i] * dot(s[i], d))
 			axpy(d, -alpha[i], y[i])
 		}
 		if k := len(s) - 1; k >= 0 {
 			scale(d, 1/(rho[k]*dot(y[k], y[k])))
 		}
 		for i := range s {
-			axpy(d, alpha[i]-rho[i]*dot(y[i], d), s[i])
+			axpy(d, alpha[i]-float64(rho[i]*dot(y[i], d)), s[i])
 		}
 		scale(d, -1)
 		if at.slope = dot(at.grad, d); !(at.slope < 0) {
@@ -76,7 +76,7 @@ func (o lbfgs) minimize(x []float64) {
 		if sy := dot(sk, yk); sy > 1e-10 {
 			s, y, rho = append(s, sk), append(y, yk), append(rho, 1/sy)
 		}
-		done := math.Abs(best.value-at.value) < flatStep && largest(sk) < flatStep
+		done := math.Abs(best.value-at.value) < flatStep || largest(sk) <= flatStep
 		copy(at.x, best.x)
 		copy(at.grad, best.grad)
 		at.value = best.value
@@ -92,8 +92,7 @@ type search struct {
 	d     []float64
 	from  point
 	spare *[3]point // memory for the two ends of a bracket and one trial
-	used  int
-	left  int // evaluations allowed
+	left  int       // evaluations allowed
 }
 
 // run returns the best point found, and whether it is lower than where the search began.
@@ -103,7 +102,7 @@ func (l *search) run(t float64) (point, bool) {
 	for {
 		p := l.at(t, prev)
 		switch {
-		case !(p.value <= l.from.value+decrease*p.t*l.from.slope) || prev.t > 0 && p.value >= prev.value:
+		case !(p.value <= l.from.value+float64(decrease*p.t*l.from.slope)) || prev.t > 0 && p.value >= prev.value:
 			return l.zoom(prev, p)
 		case math.Abs(p.slope) <= -curvature*l.from.slope:
 			return p, true
@@ -112,8 +111,10 @@ func (l *search) run(t float64) (point, bool) {
 		case l.left == 0:
 			return p, true
 		}
-		next := interpolate(prev, p)
-		t = min(max(next, p.t+0.01*(p.t-prev.t)), 10*p.t)
+		least, most := p.t+float64(0.01*(p.t-prev.t)), 10*p.t
+		if t = min(interpolate(prev, p), most); !(t >= least) {
+			t = least
+		}
 		prev = p
 	}
 }
@@ -123,11 +124,11 @@ func (l *search) zoom(lo, hi point) (point, bool) {
 	for l.left > 0 && math.Abs(hi.t-lo.t)*largest(l.d) > flatStep {
 		a, b := min(lo.t, hi.t), max(lo.t, hi.t)
 		t := interpolate(lo, hi)
-		if margin := 0.1 * (b - a); !(t > a+margin && t < b-margin) {
-			t = a + (b-a)/2
+		if margin := float64(0.1 * (b - a)); !(t > a+margin && t < b-margin) {
+			t = a + float64((b-a)/2)
 		}
 		p := l.at(t, lo, hi)
-		if !(p.value <= l.from.value+decrease*p.t*l.from.slope) || p.value >= lo.value {
+		if !(p.value <= l.from.value+float64(decrease*p.t*l.from.slope)) || p.value >= lo.value {
 			hi = p
 			continue
 		}
@@ -164,16 +165,16 @@ func (l *search) at(t float64, keep ...point) point {
 	return p
 }
 
-// interpolate is the minimum of the cubic through two points' values and slopes, NaN where it has none.
+// interpolate is the minimum of the cubic through two points' values and slopes, NaN where there is none.
 func interpolate(a, b point) float64 {
 	w := b.t - a.t
-	d1 := a.slope + b.slope - 3*(a.value-b.value)/(a.t-b.t)
+	d1 := a.slope + b.slope - float64(3*(a.value-b.value)/(a.t-b.t))
 	root := float64(d1*d1) - float64(a.slope*b.slope)
 	if root < 0 {
 		return math.NaN()
 	}
 	d2 := math.Copysign(math.Sqrt(root), w)
-	return b.t - float64(w*((b.slope+d2-d1)/(b.slope-a.slope+2*d2)))
+	return b.t - float64(w*((b.slope+d2-d1)/(b.slope-a.slope+float64(2*d2))))
 }
 
 func dot(a, b []float64) float64 {

@@ -66,7 +66,7 @@ type axis struct {
 func (a *axis) set(n int, from, to float32, outputs, start, end int, f Filter) {
 	scale := float64(to-from) / float64(outputs)
 	stretch := max(scale, 1)
-	support := f.support() * stretch
+	support := float64(f.support() * stretch)
 	inverse := 1 / stretch
 	a.width = int(math.Ceil(support))*2 + 1
 	a.first, a.count = grow(a.first, end-start), grow(a.count, end-start)

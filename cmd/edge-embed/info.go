@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"edgejepa/internal/cli"
+	"edgejepa/quant"
+	"edgejepa/vit"
+)
+
+// infoCommand is "edge-embed info".
+func infoCommand(stdout io.Writer) *cobra.Command {
+	var file string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "info --model FILE",
+		Short:   "Describe a model file",
+		Example: "  edge-embed info --model model.safetensors\n  edge-embed info --model model.safetensors --json",
+		Args: func(c *cobra.Command, args []string) error {
+			return cli.Usage(cobra.NoArgs(c, args))
+		},
+		RunE: func(*cobra.Command, []string) error {
+			if file == "" {
+				return cli.Usagef("--model FILE is missing (see edge-embed info --help)")
+			}
+			m, err := quant.OpenModel(file, vit.ContextPrefix)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(stdout)
+				e.SetEscapeHTML(false)
+				e.SetIndent("", "  ")
+				return e.Encode(m.Info())
+			}
+			return describe(stdout, m.Info())
+		},
+	}
+	c.Flags().StringVar(&file, "model", "", "model `FILE`")
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return c
+}
+
+// describe writes a line a subject. Lists inside the metadata, layer by layer, are left to --json.
+func describe(w io.Writer, i quant.Info) error {
+	c := i.Config
+	name := i.Preset
+	if name == "" {
+		name = "no preset"
+	}
+	sum := "checksum good"
+	if !i.Checksummed {
+		sum = "no checksum"
+	}
+	lines := [][2]string{
+		{"model", i.ID},
+		{"network", fmt.Sprintf("%s: dim %d, %d blocks, %d heads", name, c.Dim, c.Depth, c.Heads)},
+		{"picture", fmt.Sprintf("%d x %d pixels, shorter side scaled, centre cut; patches of %d, %d tokens", c.ImageSize, c.ImageSize, c.PatchSize, i.Tokens)},
+		{"pixels", fmt.Sprintf("(v/255 - mean) / std, mean %v, std %v", c.Mean, c.Std)},
+		{"vector", fmt.Sprintf("%d values, the %s of the tokens", c.Dim, c.Pool)},
+		{"parameters", cli.Count(i.Parameters)},
+		{"precision", string(i.Precision)},
+		{"file", fmt.Sprintf("%s, %s", cli.Bytes(i.FileBytes), sum)},
+	}
+	if i.Encoder != "" {
+		lines = append(lines, [2]string{"encoder", i.Encoder})
+	}
+	for _, k := range slices.Sorted(maps.Keys(i.FileMetadata)) {
+		lines = append(lines, [2]string{k, brief(i.FileMetadata[k])})
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintf(w, "%-12s %s\n", cli.Printable(l[0]), cli.Printable(l[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// brief is a metadata value on one line.
+func brief(v any) string {
+	raw, ok := v.(json.RawMessage)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	var object map[string]any
+	if json.Unmarshal(raw, &object) != nil {
+		return string(raw)
+	}
+	text := ""
+	for _, k := range slices.Sorted(maps.Keys(object)) {
+		switch object[k].(type) {
+		case []any, map[string]any:
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprintf("%s %v", k, object[k])
+	}
+	return text
+}

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"edgejepa/device"
+	"edgejepa/internal/cli"
+	"edgejepa/internal/durable"
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/rng"
+	"edgejepa/jepa/probe"
+	"edgejepa/quant"
+	"edgejepa/vit"
+	"edgejepa/vit/pixels"
+)
+
+const (
+	calibrationPictures = 64   // that set scales and corrections
+	reportPictures      = 1000 // others, that the report is about
+)
+
+type exportFlags struct {
+	model, out, format, encoder string
+	calibrate                   []string
+	report                      string
+	force, quiet                bool
+	threads                     int
+	seed                        uint64
+	maxMegapixels               float64
+}
+
+// exportReport is what export --report writes.
+type exportReport struct {
+	Format      string             `json:"format"`
+	Encoder     string             `json:"encoder"`
+	Bytes       int64              `json:"bytes"`
+	Parameters  int64              `json:"parameters"`
+	Calibration *quant.Calibration `json:"calibration,omitempty"`
+	Fidelity    *fidelity          `json:"fidelity,omitempty"`
+}
+
+// fidelity compares the exported network with its f32 original, on pictures that did not calibrate it.
+type fidelity struct {
+	quant.Fidelity
+	SameNeighbour float64  `json:"same_nearest_neighbour"` // share of pictures, in percent, whose nearest neighbour is the same
+	KNN           *float64 `json:"knn,omitempty"`          // of the exported network, in percent, where there are labels
+	KNNFloat      *float64 `json:"knn_f32,omitempty"`
+	KNNOther      *float64 `json:"knn_other_encoder,omitempty"` // of the run's other encoder in f32
+}
+
+func exportCommand(io streams) *cobra.Command {
+	f := &exportFlags{}
+	c := &cobra.Command{
+		Use:   "export --model RUN|FILE --out FILE",
+		Short: "Write an encoder for edge-embed, as int8, f16 or f32",
+		Long: `Writes one encoder of a run to a file for edge-embed. int8 is a quarter of the size of f32 and the fastest; --calibrate
+names pictures like those that will be embedded, from which it learns scales and corrections. A report compares it with
+f32 on other pictures of that folder: cosine of the embeddings, nearest neighbours, and k-NN accuracy where the pictures
+lie in one sub-folder a class.`,
+		Example: "  edge-train export --model run --out model.safetensors --calibrate photos/\n  edge-train export --model run --out f16.safetensors --format f16 --encoder target",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c.Context(), io, f) },
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&f.model, "model", "m", "", "folder of a run, or a model file (f32 or f16)")
+	fs.StringVarP(&f.out, "out", "o", "", "file to write")
+	fs.StringVar(&f.format, "format", "int8", "int8, f16 or f32")
+	fs.StringVar(&f.encoder, "encoder", "context", "which of a run's encoders: context, or target, its slow average")
+	fs.StringArrayVar(&f.calibrate, "calibrate", nil, "pictures to calibrate int8 on and to report about (may be repeated)")
+	fs.StringVar(&f.report, "report", "", "also write the report as JSON to this file")
+	fs.BoolVar(&f.force, "force", false, "overwrite --out")
+	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores)")
+	fs.Uint64Var(&f.seed, "seed", 0, "which pictures calibrate and which are reported about")
+	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
+	return c
+}
+
+func (f *exportFlags) check() error {
+	switch {
+	case f.model == "" || f.out == "":
+		return cli.Usagef("export needs --model and --out (try edge-train export --help)")
+	case f.format != "int8" && f.format != "f16" && f.format != "f32":
+		return cli.Usagef("--format %q: choose int8, f16 or f32", f.format)
+	case f.encoder != "context" && f.encoder != "target":
+		return cli.Usagef("--encoder %q: choose context or target", f.encoder)
+	case f.format == "int8" && len(f.calibrate) == 0:
+		return cli.Usagef("int8 needs --calibrate DIR: pictures like those that will be embedded (any few dozen will do)")
+	}
+	if _, err := os.Stat(f.out); err == nil && !f.force {
+		return cli.Usagef("%s exists: --force overwrites it", f.out)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return cli.Usage(err)
+	}
+	return nil
+}
+
+func runExport(ctx context.Context, io streams, f *exportFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	limits, err := limitsOf(f.maxMegapixels)
+	if err != nil {
+		return err
+	}
+	here, _ := device.Here()
+	n, err := threads(f.threads, here)
+	if err != nil {
+		return err
+	}
+	file, err := openModel(f.model)
+	if err != nil {
+		return err
+	}
+	enc, other, err := loadEncoders(file)
+	if err != nil {
+		return err
+	}
+	if f.encoder == "target" {
+		enc, other = other, enc
+	}
+	pool := parallel.New(n)
+	defer pool.Close()
+	e := &exporter{flags: f, enc: enc, other: other, pool: pool, progress: cli.NewProgress(io.err, "picture", cli.LogAuto, f.quiet)}
+	e.report = exportReport{Format: f.format, Encoder: f.encoder, Parameters: enc.Params.Count()}
+	meta := map[string]string{"encoder": f.encoder}
+	if t, ok := file.Metadata["training"]; ok {
+		meta["training"] = t
+	}
+	if err := e.write(ctx, limits, meta); err != nil {
+		return err
+	}
+	if err := e.report.print(io.out, f.out); err != nil {
+		return err
+	}
+	if e.skipped > 0 {
+		return cli.ErrSkipped
+	}
+	return nil
+}
+
+// exporter is one export under way.
+type exporter struct {
+	flags      *exportFlags
+	enc, other *vit.Encoder
+	pool       *parallel.Pool
+	progress   *cli.Progress
+	report     exportReport
+	skipped    int
+}
+
+func (e *exporter) skip(err error) {
+	e.skipped++
+	e.progress.Warnf("skipping %v", err)
+}
+
+// write calibrates, compares and writes the file and the report.
+func (e *exporter) write(ctx context.Context, limits pixels.Limits, meta map[string]string) error {
+	f := e.flags
+	var q *quant.Encoder
+	if len(f.calibrate) > 0 {
+		var err error
+		if q, err = e.compare(ctx, limits); err != nil {
+			return err
+		}
+	}
+	if e.report.Calibration != nil {
+		meta[quant.KeyCalibration] = marshal(e.report.Calibration)
+	}
+	if e.report.Fidelity != nil {
+		meta[quant.KeyFidelity] = marshal(e.report.Fidelity)
+	}
+	err := durable.WriteFile(f.out, 0o644, func(w io.Writer) error {
+		if f.format == "int8" {
+			meta[quant.KeySource] = quant.FloatID(e.enc)
+			return quant.Write(w, q, meta)
+		}
+		return quant.WriteFloat(w, e.enc, quant.Precision(f.format), meta)
+	})
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(f.out)
+	if err != nil {
+		return err
+	}
+	e.report.Bytes = st.Size()
+	if f.report == "" {
+		return nil
+	}
+	return durable.WriteFile(f.report, 0o644, func(w io.Writer) error { return writeJSON(w, e.report) })
+}
+
+func marshal(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("edge-train: a report always has a JSON form")
+	}
+	return string(b)
+}
+
+// compare quantises on some of the --calibrate pictures and measures what was lost on others. For f16 and f32 there is
+// nothing to measure: those files hold the network itself.
+func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.Encoder, error) {
+	if e.flags.format != "int8" {
+		return nil, nil
+	}
+	all, err := e.pictures()
+	if err != nil {
+		return nil, err
+	}
+	c := e.enc.Config
+	z := newFeaturizer(e.pool, limits, c)
+	cut := min(calibrationPictures, (len(all.paths)+1)/2)
+	read := z.decode(all.paths[:cut], e.skip)
+	if len(read) == 0 {
+		return nil, fmt.Errorf("none of the %d pictures for calibration can be read", cut)
+	}
+	q, cal := quant.Calibrate(e.enc, e.pool, z.px, len(read))
+	e.report.Calibration = &cal
+
+	rest := labelled{paths: all.paths[cut:], classes: all.classes}
+	if all.y != nil {
+		rest.y = all.y[cut:]
+	} else {
+		rest.y = make([]int32, len(rest.paths))
+	}
+	if len(rest.paths) < 2 {
+		e.progress.Warnf("%d pictures are too few to measure fidelity on: give more than %d", len(all.paths), len(all.paths))
+		return q, nil
+	}
+	layers := z.decode(rest.paths[:min(calibrationPictures, len(rest.paths))], e.skip)
+	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.px, len(layers))}
+	z = newFeaturizer(e.pool, limits, c, e.enc.NewPass(e.pool, featureBatch), q.NewPass(e.pool, featureBatch), e.other.NewPass(e.pool, featureBatch))
+	x, err := z.features(ctx, rest, e.skip, func(done int) {
+		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(rest.paths)), Images: int64(done)})
+	})
+	e.progress.Finish()
+	if err != nil {
+		return nil, err
+	}
+	e.report.Fidelity.measure(e.pool, x, all.y != nil, e.flags.seed)
+	return q, nil
+}
+
+// pictures draws up to calibrationPictures + reportPictures of the --calibrate pictures. Labels come with them when
+// there is one folder with one sub-folder a class.
+func (e *exporter) pictures() (labelled, error) {
+	var all labelled
+	if len(e.flags.calibrate) == 1 {
+		if l, err := openLabelled(e.flags.calibrate[0], nil, func(error) {}); err == nil {
+			all = l
+		}
+	}
+	if all.y == nil {
+		for path, err := range pixels.Walk(e.flags.calibrate) {
+			if err != nil {
+				e.skip(err)
+				continue
+			}
+			all.paths = append(all.paths, path)
+		}
+	}
+	if len(all.paths) == 0 {
+		return all, cli.Usagef("--calibrate: no pictures under %v", e.flags.calibrate)
+	}
+	r := rng.New(e.flags.seed, rng.PurposeCalibrate, 0, 0)
+	n := min(len(all.paths), calibrationPictures+reportPictures)
+	for i := range n {
+		j := i + r.IntN(len(all.paths)-i)
+		all.paths[i], all.paths[j] = all.paths[j], all.paths[i]
+		if all.y != nil {
+			all.y[i], all.y[j] = all.y[j], all.y[i]
+		}
+	}
+	all.paths = all.paths[:n]
+	if all.y != nil {
+		all.y = all.y[:n]
+	}
+	return all, nil
+}
+
+// measure compares features: x holds those of the f32 network, of the exported one and of the run's other encoder.
+func (f *fidelity) measure(pool *parallel.Pool, x []probe.Features, labels bool, seed uint64) {
+	cos := cosines(x[0], x[1])
+	f.Pictures, f.LeastCosine, f.MeanCosine = x[0].N, slices.Min(cos), mean(cos)
+	a, b := nearest(x[0]), nearest(x[1])
+	same := 0
+	for i := range a {
+		if a[i] == b[i] {
+			same++
+		}
+	}
+	f.SameNeighbour = 100 * float64(same) / float64(len(a))
+	if !labels {
+		return
+	}
+	train, test := probe.Split(x[0].Y, testShare, seed)
+	figure := func(x probe.Features) *float64 {
+		v := probe.KNN(pool, x.Rows(train), x.Rows(test), neighbours, temperature)
+		return &v
+	}
+	f.KNNFloat, f.KNN, f.KNNOther = figure(x[0]), figure(x[1]), figure(x[2])
+}
+
+func (r exportReport) print(w io.Writer, path string) error {
+	fmt.Fprintf(w, "%s: %s encoder as %s, %s parameters, %s\n", path, r.Encoder, r.Format, cli.Count(r.Parameters), cli.Bytes(r.Bytes))
+	f := r.Fidelity
+	if f == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "beside f32, on %d other pictures: cosine mean %.5f, least %.5f (centred %.4f); same nearest neighbour for %.1f %%\n",
+		f.Pictures, f.MeanCosine, f.LeastCosine, f.MeanCentred, f.SameNeighbour)
+	if f.KNN != nil {
+		_, err = fmt.Fprintf(w, "k-NN %.2f %% (f32 %.2f %%, the run's other encoder in f32 %.2f %%)\n", *f.KNN, *f.KNNFloat, *f.KNNOther)
+	}
+	return err
+}

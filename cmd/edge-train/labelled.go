@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"edgejepa/internal/cli"
+	"edgejepa/internal/parallel"
+	"edgejepa/jepa/probe"
+	"edgejepa/vit"
+	"edgejepa/vit/pixels"
+)
+
+// labelled is a picture set with one sub-folder a class.
+type labelled struct {
+	paths   []string
+	y       []int32
+	classes []string // sorted
+}
+
+// openLabelled lists the pictures under dir; the first folder below dir is the class. With classes given, another
+// class is an error.
+func openLabelled(dir string, classes []string, skip func(error)) (labelled, error) {
+	l := labelled{classes: classes}
+	var names []string
+	for path, err := range pixels.Walk([]string{dir}) {
+		if err != nil {
+			skip(err)
+			continue
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return l, err
+		}
+		class, _, nested := strings.Cut(filepath.ToSlash(rel), "/")
+		if !nested {
+			return l, cli.Usagef("%s lies in %s itself: labelled pictures lie in one sub-folder a class", cli.Printable(path), dir)
+		}
+		l.paths = append(l.paths, path)
+		names = append(names, class)
+	}
+	if classes == nil {
+		l.classes = slices.Compact(slices.Sorted(slices.Values(names)))
+	}
+	if len(l.classes) < 2 || len(l.paths) < 4 {
+		return l, cli.Usagef("%s has %d classes and %d pictures: a probe needs sub-folders with pictures, one a class, at least two", dir, len(l.classes), len(l.paths))
+	}
+	for i, n := range names {
+		y, ok := slices.BinarySearch(l.classes, n)
+		if !ok {
+			return l, cli.Usagef("%s: class %q is not among those of the training pictures", cli.Printable(l.paths[i]), n)
+		}
+		l.y = append(l.y, int32(y))
+	}
+	return l, nil
+}
+
+// split divides a set into two by class, a share of test for the second.
+func (l labelled) split(share float64, seed uint64) (train, test labelled) {
+	a, b := probe.Split(l.y, share, seed)
+	pick := func(index []int) labelled {
+		s := labelled{classes: l.classes}
+		for _, i := range index {
+			s.paths, s.y = append(s.paths, l.paths[i]), append(s.y, l.y[i])
+		}
+		return s
+	}
+	return pick(a), pick(b)
+}
+
+// featureBatch is how many pictures are decoded and embedded at a time.
+const featureBatch = 128
+
+// embedder turns normalised pictures [n, C, S, S] into vectors [n, D], whatever the precision.
+type embedder interface {
+	Embed(dst, px []float32, n int)
+}
+
+// featurizer embeds pictures with several networks of one shape, decoding each picture once.
+type featurizer struct {
+	pool   *parallel.Pool
+	config vit.Config
+	nets   []embedder
+	prep   []*pixels.Preprocessor // [worker]
+	limits pixels.Limits
+	px     []float32
+	paths  []string
+	errs   []error
+}
+
+func newFeaturizer(pool *parallel.Pool, limits pixels.Limits, c vit.Config, nets ...embedder) *featurizer {
+	f := &featurizer{pool: pool, config: c, nets: nets, limits: limits, px: make([]float32, featureBatch*c.PixelLen()), errs: make([]error, featureBatch)}
+	for range pool.Workers() {
+		f.prep = append(f.prep, pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}))
+	}
+	return f
+}
+
+// Run decodes picture n of the batch.
+func (f *featurizer) Run(n, worker int) {
+	img, err := pixels.Load(f.paths[n], f.limits)
+	f.errs[n] = err
+	if err == nil {
+		size := f.config.PixelLen()
+		f.prep[worker].Preprocess(f.px[n*size:(n+1)*size], img)
+	}
+}
+
+// features returns one set of features for each network. Pictures that cannot be read go to skip and have no row.
+func (f *featurizer) features(ctx context.Context, l labelled, skip func(error), progress func(done int)) ([]probe.Features, error) {
+	d := f.config.Dim
+	out := make([]probe.Features, len(f.nets))
+	for i := range out {
+		out[i].D = d
+	}
+	row := make([]float32, featureBatch*d)
+	for at := 0; at < len(l.paths); at += featureBatch {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		read := f.decode(l.paths[at:min(at+featureBatch, len(l.paths))], skip)
+		n := len(read)
+		if n == 0 {
+			continue
+		}
+		for i, p := range f.nets {
+			p.Embed(row, f.px, n)
+			out[i].X = append(out[i].X, row[:n*d]...)
+			out[i].N += n
+			for _, r := range read {
+				out[i].Y = append(out[i].Y, l.y[at+r])
+			}
+		}
+		progress(at + len(f.paths))
+	}
+	for _, o := range out {
+		if err := o.Check(); err != nil {
+			return nil, fmt.Errorf("features: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// decode fills px with the pictures that can be read, closed up, and returns which they were.
+func (f *featurizer) decode(paths []string, skip func(error)) (read []int) {
+	size := f.config.PixelLen()
+	f.paths = paths
+	f.pool.Do(f, len(paths))
+	for i := range paths {
+		if err := f.errs[i]; err != nil {
+			skip(err)
+			continue
+		}
+		copy(f.px[len(read)*size:], f.px[i*size:(i+1)*size])
+		read = append(read, i)
+	}
+	return read
+}

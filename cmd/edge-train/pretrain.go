@@ -1,0 +1,194 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"edgejepa/internal/cli"
+	"edgejepa/jepa"
+	"edgejepa/vit"
+)
+
+// pretrainFlags are the command line of pretrain, as typed.
+type pretrainFlags struct {
+	out                  string
+	preset               string
+	imageSize, patchSize int
+	epochs, maxSteps     int
+	maxTime              cli.Duration
+	batch                int
+	lr                   float64
+	seed                 uint64
+	precision            string
+	memory               cli.ByteSize
+	threads              int
+	resume, force        bool
+	initFrom, config     string
+	dryRun, quiet        bool
+	logFormat            cli.LogFormat
+	eval                 string
+	evalEvery            int
+	checkpointEvery      cli.Duration
+
+	predictor, loss  string
+	ema, weightDecay []float64
+	cropScale        []float64
+	clip, variance   float64
+	flip, equalMasks bool
+	compatMasks      bool
+	targets          int
+	targetScale      []float64
+	predictorDepth   int
+	maxMegapixels    float64
+}
+
+const pretrainHelp = `Learns from the pictures under PATH... (folders of any nesting, or files; labels are not needed) and writes to RUN:
+
+  config.json              everything resolved, so that the run can be repeated
+  metrics.jsonl            one line a logged step: loss, rates, gradient norm, images/s, RankMe, feature deviation
+  checkpoint.safetensors   the whole state, and the one before it
+  encoder.safetensors      context and target encoder, for probe and export
+
+A lower loss does not mean better features: look at rankme and feature_std, and use --eval or the probe command, which
+compare with the same network untrained.
+
+Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
+the speed is measured first and the schedule is laid out to end in time.`
+
+func pretrainCommand(io streams) *cobra.Command {
+	f := &pretrainFlags{logFormat: cli.LogAuto, checkpointEvery: cli.Duration(defaultCheckpointEvery)}
+	c := &cobra.Command{
+		Use:   "pretrain PATH... --out RUN",
+		Short: "Pretrain an encoder on pictures, without labels",
+		Long:  pretrainHelp,
+		Example: `  edge-train pretrain photos/ --out run --preset tiny --max-time 8h
+  edge-train pretrain photos/ --out run --resume
+  edge-train pretrain photos/ --out run --preset nano --image-size 64 --patch-size 8 --dry-run`,
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, paths []string) error {
+			if f.config != "" {
+				if err := cli.ApplyConfig(c.Flags(), f.config); err != nil {
+					return err
+				}
+			}
+			return pretrain(c.Context(), io, f, c.Flags(), paths)
+		},
+	}
+	f.register(c.Flags())
+	return c
+}
+
+func (f *pretrainFlags) register(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.StringVarP(&f.out, "out", "o", "", "folder of the run (required)")
+	fs.StringVar(&f.preset, "preset", "nano", "network: nano, tiny, small, base")
+	fs.IntVar(&f.imageSize, "image-size", 0, "side of the input in pixels (default: the preset's)")
+	fs.IntVar(&f.patchSize, "patch-size", 0, "side of a patch in pixels (default: the preset's)")
+	fs.IntVar(&f.epochs, "epochs", 0, "passes over the pictures (default 100, unless --max-steps or --max-time is given)")
+	fs.IntVar(&f.maxSteps, "max-steps", 0, "optimiser steps, instead of --epochs")
+	fs.Var(&f.maxTime, "max-time", "time the run may take, such as 2h or 45m")
+	fs.IntVar(&f.batch, "batch", 0, "pictures a step (default 128; fewer when there are few pictures)")
+	fs.Float64Var(&f.lr, "lr", 0, "peak learning rate (default 1e-3)")
+	fs.Uint64Var(&f.seed, "seed", 0, "equal seeds, pictures and settings give equal bytes")
+	fs.StringVar(&f.precision, "precision", "f32", "arithmetic: f32")
+	fs.Var(&f.memory, "memory", "memory the run may take, such as 512MiB (default: what the machine has free)")
+	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores; the result does not depend on it)")
+	fs.BoolVar(&f.resume, "resume", false, "go on with the run in --out")
+	fs.BoolVar(&f.force, "force", false, "overwrite a run in --out")
+	fs.StringVar(&f.initFrom, "init-from", "", "start from this model's context encoder instead of random weights")
+	fs.StringVar(&f.config, "config", "", "YAML file of flag names and values; flags given here win")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and stop")
+	fs.StringVar(&f.eval, "eval", "", "folder with one sub-folder a class: probe during training, beside the untrained network")
+	fs.IntVar(&f.evalEvery, "eval-every", 0, "steps between two evaluations (default: a tenth of the run)")
+	fs.Var(&f.checkpointEvery, "checkpoint-every", "time between two checkpoints")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
+	fs.Var(&f.logFormat, "log-format", "auto, text or json")
+
+	fs.StringVar(&f.predictor, "predictor", jepa.PredictorViT, "predictor: vit or mlp")
+	fs.IntVar(&f.predictorDepth, "predictor-depth", 0, "blocks of the predictor (default: the preset's)")
+	fs.StringVar(&f.loss, "loss", jepa.LossSmoothL1, "smooth_l1 (the official code's) or l2 (the paper's)")
+	fs.Float64SliceVar(&f.ema, "ema", nil, "EMA momentum of the target encoder, first,last (default 0.996,0.9999)")
+	fs.Float64SliceVar(&f.weightDecay, "weight-decay", nil, "weight decay, first,last (default 0.05,0.05)")
+	fs.Float64Var(&f.clip, "clip", 1, "bound on the gradient's norm; 0: none")
+	fs.Float64Var(&f.variance, "variance-weight", 0.1, "weight of the term against collapse; 0: the paper's loss alone")
+	fs.Float64SliceVar(&f.cropScale, "crop-scale", nil, "share of a picture's area that a crop takes, least,most (default 0.3,1)")
+	fs.BoolVar(&f.flip, "flip", true, "mirror half of the crops; --flip=false for text or X-rays")
+	fs.IntVar(&f.targets, "targets", 4, "target blocks a picture")
+	fs.Float64SliceVar(&f.targetScale, "target-scale", nil, "share of the patches that a target block covers, least,most (default 0.15,0.2)")
+	fs.BoolVar(&f.equalMasks, "equal-context", true, "cut the contexts of a batch to the shortest, at random")
+	fs.BoolVar(&f.compatMasks, "compat-masks", false, "the official code's mask sampler, where it terminates")
+	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
+}
+
+// configure turns the flags that were given into a configuration, starting from base: a preset's recipe, or the
+// configuration of the run that is resumed.
+func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (jepa.Config, error) {
+	var c jepa.Config
+	if base != nil {
+		c = *base
+		if given("preset") || given("image-size") || given("patch-size") {
+			if !given("preset") {
+				f.preset = c.Preset
+			}
+			p, err := vit.PresetNamed(f.preset)
+			if err != nil {
+				return c, cli.Usage(err)
+			}
+			if !given("image-size") {
+				f.imageSize = c.Encoder.ImageSize
+			}
+			if !given("patch-size") {
+				f.patchSize = c.Encoder.PatchSize
+			}
+			c.Preset, c.Encoder = p.Name, p.Config(f.imageSize, f.patchSize)
+		}
+	} else {
+		p, err := vit.PresetNamed(f.preset)
+		if err != nil {
+			return c, cli.Usage(err)
+		}
+		e := p.Config(f.imageSize, f.patchSize)
+		if err := e.Validate(); err != nil {
+			return c, cli.Usage(err)
+		}
+		c = jepa.Default(p, f.imageSize, f.patchSize)
+	}
+	if f.precision != "f32" {
+		return c, cli.Usagef("--precision %s: this version trains in f32", f.precision)
+	}
+	set := func(name string, apply func()) {
+		if given(name) {
+			apply()
+		}
+	}
+	var bad error
+	pair := func(name string, v []float64, dst *[2]float64) {
+		set(name, func() {
+			switch len(v) {
+			case 1:
+				*dst = [2]float64{v[0], v[0]}
+			case 2:
+				*dst = [2]float64{v[0], v[1]}
+			default:
+				bad = cli.Usagef("--%s takes one value, or two with a comma", name)
+			}
+		})
+	}
+	set("batch", func() { c.Batch = f.batch })
+	set("lr", func() { c.LR = f.lr })
+	set("seed", func() { c.Seed = f.seed })
+	set("predictor", func() { c.Predictor = f.predictor })
+	set("predictor-depth", func() { c.PredictorDepth = f.predictorDepth })
+	set("loss", func() { c.Loss = f.loss })
+	set("clip", func() { c.Clip = f.clip })
+	set("variance-weight", func() { c.VarianceWeight = f.variance })
+	set("flip", func() { c.Flip = f.flip })
+	set("targets", func() { c.Masks.Targets = f.targets })
+	set("equal-context", func() { c.Masks.EqualContext = f.equalMasks })
+	set("compat-masks", func() { c.Masks.Compat = f.compatMasks })
+	pair("ema", f.ema, &c.EMA)
+	pair("weight-decay", f.weightDecay, &c.WeightDecay)
+	pair("crop-scale", f.cropScale, &c.CropScale)
+	pair("target-scale", f.targetScale, &c.Masks.TargetScale)
+	return c, bad
+}

@@ -1,0 +1,167 @@
+package quant
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/safetensors"
+	"edgejepa/vit"
+)
+
+// Model is an encoder from a file, of whatever precision.
+type Model struct {
+	info Info
+	net  *network
+}
+
+// Info is what a model file says of itself.
+type Info struct {
+	ID           string         `json:"id"` // see ID of a Model
+	Precision    Precision      `json:"precision"`
+	Preset       string         `json:"preset,omitempty"`
+	Encoder      string         `json:"encoder,omitempty"` // which of a run's two: context or target
+	Config       vit.Config     `json:"config"`
+	Tokens       int            `json:"tokens"` // a picture
+	Parameters   int64          `json:"parameters"`
+	FileBytes    int64          `json:"file_bytes"`
+	Checksummed  bool           `json:"checksummed"`
+	FileMetadata map[string]any `json:"metadata,omitempty"` // what else the file holds: training, calibration, fidelity
+}
+
+// OpenModel loads an exported encoder, or one of the two of a training run's file: prefix vit.ContextPrefix or
+// vit.TargetPrefix says which. A recorded checksum is verified.
+func OpenModel(path, prefix string) (*Model, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
+		return nil, fmt.Errorf("%s is a folder: give the model file in it, such as encoder.safetensors", path)
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	sum := f.Verify()
+	if sum != nil && !errors.Is(sum, safetensors.ErrNoChecksum) {
+		return nil, sum
+	}
+	m := &Model{info: Info{FileBytes: st.Size(), Checksummed: sum == nil, FileMetadata: foreign(f.Metadata)}}
+	if f.Metadata[KeyPrecision] == string(Int8) {
+		err = m.loadInt8(f, prefix)
+	} else {
+		err = m.loadFloat(f, prefix)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := m.net.config
+	m.info.Config, m.info.Tokens, m.info.Preset = c, c.Tokens(), preset(c)
+	return m, nil
+}
+
+func (m *Model) loadInt8(f *safetensors.File, prefix string) error {
+	if prefix != vit.ContextPrefix {
+		return fmt.Errorf("%s: an int8 file holds one encoder, there is no other to choose", f.Path)
+	}
+	e, err := Load(f)
+	if err != nil {
+		return err
+	}
+	ts, err := e.tensors("")
+	if err != nil {
+		return err
+	}
+	m.info.Precision, m.info.ID = Int8, modelID(e.Config, ts)
+	for _, p := range e.Params.List {
+		m.info.Parameters += int64(p.Len())
+	}
+	for _, l := range e.Linears {
+		m.info.Parameters += int64(len(l.W) - l.Out) // a scale is not a parameter of the network
+		l.W = nil                                    // packed by now: let go of the file's bytes
+	}
+	m.net = &e.net
+	return nil
+}
+
+func (m *Model) loadFloat(f *safetensors.File, prefix string) error {
+	e, err := vit.LoadEncoder(f, prefix)
+	if err != nil {
+		return err
+	}
+	m.info.Precision, m.info.ID = F32, FloatID(e)
+	for _, t := range f.Tensors {
+		if strings.HasPrefix(t.Name, prefix) && t.DType != safetensors.TypeF32 {
+			m.info.Precision = Precision(strings.ToLower(string(t.DType)))
+		}
+		if strings.HasPrefix(t.Name, vit.TargetPrefix) {
+			m.info.Encoder = map[string]string{vit.ContextPrefix: "context", vit.TargetPrefix: "target"}[prefix]
+		}
+	}
+	for _, p := range e.Params.List {
+		m.info.Parameters += int64(p.Len())
+	}
+	net := floatNetwork(e)
+	m.net = &net
+	return nil
+}
+
+// Config is the model's shape and preprocessing.
+func (m *Model) Config() vit.Config { return m.net.config }
+
+// ID is the beginning of the SHA-256, in hexadecimal, of the configuration and the weights: two models with one ID give
+// the same embeddings, whatever their files' names and other metadata.
+func (m *Model) ID() string { return m.info.ID }
+
+// Info is what the file says of itself.
+func (m *Model) Info() Info { return m.info }
+
+// NewEmbedder allocates what running the model on batches of up to batch pictures takes.
+func (m *Model) NewEmbedder(pool *parallel.Pool, batch int) *Pass { return m.net.newPass(pool, batch) }
+
+// FloatID is the ID that a float encoder has as a Model.
+func FloatID(e *vit.Encoder) string { return modelID(e.Config, e.Params.Tensors("")) }
+
+// idBytes is how much of the hash makes an ID.
+const idBytes = 8
+
+func modelID(c vit.Config, ts []safetensors.Tensor) string {
+	h := sha256.New()
+	fmt.Fprintln(h, c.JSON())
+	for _, t := range ts {
+		fmt.Fprintln(h, t.Name, t.DType, t.Shape)
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:idBytes])
+}
+
+// foreign is the metadata that Info has no field for; values that are JSON objects stay such.
+func foreign(meta map[string]string) map[string]any {
+	out := map[string]any{}
+	for k, v := range meta {
+		switch k {
+		case "format", "version", "config", "sha256", KeyPrecision:
+			continue
+		}
+		if v != "" && v[0] == '{' && json.Valid([]byte(v)) {
+			out[k] = json.RawMessage(v)
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("quant: a report always has a JSON form")
+	}
+	return string(b)
+}
