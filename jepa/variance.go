@@ -21,7 +21,6 @@ type variance struct {
 	cov        []float32 // [D, D]
 	std        []float64 // [D]
 	panels     kernels.Panels
-	scratch    []float32
 	batch, dim int
 }
 
@@ -33,7 +32,7 @@ const (
 func placeVariance(a *arena.Arena, weight float64, batch, dim int) *variance {
 	return &variance{
 		weight: weight, pooled: a.F32(batch * dim), grad: a.F32(batch * dim), mean: a.F32(dim), cov: a.F32(dim * dim),
-		std: make([]float64, dim), scratch: a.F32(kernels.TNScratch(dim)), batch: batch, dim: dim,
+		std: make([]float64, dim), batch: batch, dim: dim,
 		panels: kernels.Panels{Data: a.F32(max(kernels.PanelLen(batch, dim), kernels.PanelLen(dim, dim)))},
 	}
 }
@@ -51,7 +50,7 @@ func (v *variance) apply() float64 {
 	// cov = centredᵀ·centred / (B-1); its diagonal is the variances.
 	v.panels.Pack(v.pooled, d, b, d)
 	clear(v.cov)
-	kernels.AddGemmTN(v.cov, d, v.pooled, d, d, &v.panels, v.scratch)
+	kernels.AddGemmTN(v.cov, d, v.pooled, d, d, &v.panels)
 	kernels.Scale(v.cov, 1/float32(b-1))
 	hinge, off := 0.0, 0.0
 	for j := range d {

@@ -30,9 +30,6 @@ func Gemm(c []float32, ldc int, a []float32, lda, m int, b *Panels, init []float
 // first-level cache.
 const tnBlock = 256
 
-// TNScratch returns how many float32 AddGemmTN needs as scratch for m columns of A: the strips of one block.
-func TNScratch(m int) int { return (m + MR - 1) / MR * MR * tnBlock }
-
 // AddGemmTN is C += Aᵀ·B, the weight gradient: for every i < m and j < b.N
 //
 //	s := c[i*ldc+j]
@@ -40,40 +37,22 @@ func TNScratch(m int) int { return (m + MR - 1) / MR * MR * tnBlock }
 //	c[i*ldc+j] = s
 //
 // It is the chain of Gemm, continued: adding the rows of two micro-batches in two calls gives the bits of one call
-// over both. scratch has TNScratch(m) values.
-func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels, scratch []float32) {
+// over both. A is read as it stands: a row of it has the values of several tiles side by side, so packing it gains nothing.
+func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels) {
 	if m == 0 || b.N == 0 || b.K == 0 {
 		return
 	}
-	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m || len(scratch) < TNScratch(m) {
+	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m {
 		panic("kernels: AddGemmTN: an operand is smaller than its shape")
 	}
 	for k0 := 0; k0 < b.K; k0 += tnBlock {
 		kc := min(tnBlock, b.K-k0)
-		packStrips(scratch, a[k0*lda:], lda, kc, m)
-		t := tile{rsA: 1, csA: MR, bsA: MR * kc, k: kc}
+		t := tile{rsA: 1, csA: lda, bsA: MR, k: kc}
 		step := tileRows(kc)
 		for i := 0; i < m; i += step {
 			rows := min(step, m-i)
 			ci := c[i*ldc:]
-			t.product(ci, ldc, scratch[i*kc:], rows, b, k0, kc, ci, ldc)
-		}
-	}
-}
-
-// packStrips writes k rows and m columns of a as strips of MR columns, zeros beyond: dst[s][row][r] = a[row, s*MR+r].
-func packStrips(dst, a []float32, lda, k, m int) {
-	for s := 0; s*MR < m; s++ {
-		d := dst[s*MR*k : (s+1)*MR*k]
-		if s*MR+MR <= m {
-			for row := range k {
-				v := *(*[MR]float32)(a[row*lda+s*MR:]) // a copy of its own: the compiler then needs no memmove
-				*(*[MR]float32)(d[row*MR:]) = v
-			}
-			continue
-		}
-		for row := range k {
-			clear(d[row*MR+copy(d[row*MR:row*MR+MR], a[row*lda+s*MR:row*lda+m]) : row*MR+MR])
+			t.product(ci, ldc, a[k0*lda+i:], rows, b, k0, kc, ci, ldc)
 		}
 	}
 }
@@ -97,7 +76,7 @@ var zeroRow [NR]float32
 //
 //	s := init[i*ldInit+j]; for kk := range k { s = fma(a[i*rsA+kk*csA], b[kk*NR+j], s) }; c[i*ldc+j] = s
 //
-// where every MR rows a moves on by bsA (rows of A, or the next strip). Strides count float32.
+// where every MR rows a moves on by bsA. Strides count float32.
 type tile struct {
 	a, b, c, init *float32 // c nil: both C and init are edge, rows NR apart
 	rsA, csA, bsA int

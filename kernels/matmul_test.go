@@ -145,16 +145,15 @@ func TestAddGemmTN(t *testing.T) {
 			mixed(b, 2)
 			mixed(c, 3)
 			was := append([]float32(nil), c...)
-			scratch := make([]float32, TNScratch(m))
 			var p Panels
 			// Two micro-batches continue one chain.
 			cut := k / 3
 			if cut > 0 {
 				p.Pack(b, n, cut, n)
-				AddGemmTN(c[1:], ldc, a, lda, m, &p, scratch)
+				AddGemmTN(c[1:], ldc, a, lda, m, &p)
 			}
 			p.Pack(b[cut*n:], n, k-cut, n)
-			AddGemmTN(c[1:], ldc, a[cut*lda:], lda, m, &p, scratch)
+			AddGemmTN(c[1:], ldc, a[cut*lda:], lda, m, &p)
 			for i := range m {
 				for j := range n {
 					want := chain(was[1+i*ldc+j], k, func(x int) float32 { return a[x*lda+i] }, func(x int) float32 { return b[x*n+j] })
@@ -199,14 +198,13 @@ func TestGemmAllocatesNothing(t *testing.T) {
 	a, w, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
 	var p Panels
 	p.PackT(w, k, k, n)
-	scratch := make([]float32, TNScratch(n))
 	var q Panels
 	q.Pack(a, k, m, k)
 	g := make([]float32, n*k)
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		p.PackT(w, k, k, n)
 		Gemm(c, n, a, k, m, &p, nil, 0)
-		AddGemmTN(g, k, c, n, n, &q, scratch)
+		AddGemmTN(g, k, c, n, n, &q)
 	}))
 }
 
@@ -227,10 +225,9 @@ func BenchmarkGemm(b *testing.B) {
 		b.Run(fmt.Sprintf("tn/k=%d,n=%d,m=%d", m*8, n, k), func(b *testing.B) {
 			a, d, c := make([]float32, 8*m*k), make([]float32, 8*m*n), make([]float32, n*k)
 			var p Panels
-			scratch := make([]float32, TNScratch(n))
 			for b.Loop() {
 				p.Pack(a, k, 8*m, k)
-				AddGemmTN(c, k, d, n, n, &p, scratch)
+				AddGemmTN(c, k, d, n, n, &p)
 			}
 			b.ReportMetric(float64(8*m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
 		})

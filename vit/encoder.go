@@ -112,10 +112,6 @@ func (e *Encoder) PlacePass(a *arena.Arena, pool *parallel.Pool, batch, rows int
 	}
 	if mode == Train {
 		p.packed.Data = a.F32(kernels.PanelLen(rows, c.PatchLen()))
-		p.strips = make([][]float32, pool.Workers())
-		for w := range p.strips {
-			p.strips[w] = a.F32(kernels.TNScratch(min(e.patch.gradRows(), c.Dim)))
-		}
 	}
 	return p
 }
@@ -133,7 +129,7 @@ func (p *Pass) Forward(px []float32, batch int, keep, off []int32) []float32 {
 	p.ws.SetSequences(off)
 	p.what, p.px, p.keep, p.off = passEmbed, px, keep, off
 	rows := p.ws.Rows()
-	if p.strips != nil {
+	if p.ws.mode == Train {
 		p.packed.SetShape(rows, c.PatchLen())
 	}
 	p.pool.Do(p, (rows+embedRows-1)/embedRows)
@@ -174,7 +170,7 @@ func (p *Pass) Run(n, worker int) {
 		p.embed(n*embedRows, min((n+1)*embedRows, p.ws.Rows()), p.patches[worker])
 	case passPatchGrad:
 		m0 := n * p.per
-		p.enc.patch.addParamGrad(p.ws.DX[:p.ws.Rows()*d], &p.packed, m0, min(m0+p.per, d), p.strips[worker])
+		p.enc.patch.addParamGrad(p.ws.DX[:p.ws.Rows()*d], &p.packed, m0, min(m0+p.per, d))
 	case passMean:
 		r0, r1 := int(p.off[n]), int(p.off[n+1])
 		kernels.MeanRows(p.dst[n*d:][:d], p.ws.Out[r0*d:r1*d], r1-r0, d)
@@ -194,7 +190,7 @@ func (p *Pass) embed(r0, r1 int, patches []float32) {
 		}
 		c.patchify(patches[(r-r0)*c.PatchLen():], p.px[b*c.PixelLen():], int(p.keep[r]))
 	}
-	if p.strips != nil {
+	if p.ws.mode == Train {
 		packRows(&p.packed, patches, r0, r1-r0)
 	}
 	x := p.ws.X[r0*c.Dim : r1*c.Dim]

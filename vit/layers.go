@@ -35,8 +35,8 @@ func (l *Linear) applyGrad(dx, dy []float32, rows int) {
 
 // addParamGrad adds to the gradient of output channels [m0, m1): dW += dyᵀ·x, db += column sums of dy [rows, Out].
 // x [rows, In] is given packed. Rows are added in ascending order to each element.
-func (l *Linear) addParamGrad(dy []float32, x *kernels.Panels, m0, m1 int, scratch []float32) {
-	kernels.AddGemmTN(l.W.Grad[m0*l.In:], l.In, dy[m0:], l.Out, m1-m0, x, scratch)
+func (l *Linear) addParamGrad(dy []float32, x *kernels.Panels, m0, m1 int) {
+	kernels.AddGemmTN(l.W.Grad[m0*l.In:], l.In, dy[m0:], l.Out, m1-m0, x)
 	kernels.AddColumnSums(l.B.Grad, dy, x.K, l.Out, m0, m1)
 }
 
@@ -62,7 +62,6 @@ type LinearOp struct {
 	l      *Linear
 	pool   *parallel.Pool
 	panels kernels.Panels
-	strips [][]float32 // [worker]
 
 	what linearTask
 	y, x []float32 // forward: y = x·Wᵀ + b; backward: y is dy, x is x
@@ -87,10 +86,6 @@ func NewLinearOp(a *arena.Arena, l *Linear, pool *parallel.Pool, maxRows int, gr
 	o := &LinearOp{l: l, pool: pool}
 	if grads {
 		o.panels.Data = a.F32(kernels.PanelLen(maxRows, l.In))
-		o.strips = make([][]float32, pool.Workers())
-		for w := range o.strips {
-			o.strips[w] = a.F32(kernels.TNScratch(min(l.gradRows(), l.Out)))
-		}
 	}
 	return o
 }
@@ -111,11 +106,11 @@ func (o *LinearOp) Backward(dx, dy, x []float32, rows int) {
 }
 
 // Run is one task: a range of rows, or of output channels.
-func (o *LinearOp) Run(chunk, worker int) {
+func (o *LinearOp) Run(chunk, _ int) {
 	l := o.l
 	if o.what == linearWeights {
 		m0 := chunk * o.per
-		l.addParamGrad(o.y, &o.panels, m0, min(m0+o.per, l.Out), o.strips[worker])
+		l.addParamGrad(o.y, &o.panels, m0, min(m0+o.per, l.Out))
 		return
 	}
 	r0 := chunk * rowsPerTask

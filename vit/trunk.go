@@ -211,14 +211,14 @@ func (t *Trunk) attentionGrad(dqkv, datt, qkv, probs []float32, tokens int, w *s
 		p, do, ds := probs[h*tokens*tokens:], datt[h*hd:], w.probs
 
 		w.panelA.Pack(do, d, tokens, hd)
-		kernels.AddGemmTN(dv, 3*d, p, tokens, tokens, &w.panelA, w.strips)
+		kernels.AddGemmTN(dv, 3*d, p, tokens, tokens, &w.panelA)
 		w.panelB.PackT(v, 3*d, hd, tokens)
 		kernels.Gemm(ds, tokens, do, d, tokens, &w.panelB, nil, 0)
 		kernels.SoftmaxGrad(ds, ds, p, tokens, tokens, tokens, scale)
 		w.panelA.Pack(k, 3*d, tokens, hd)
 		kernels.Gemm(dq, 3*d, ds, tokens, tokens, &w.panelA, nil, 0)
 		w.panelB.Pack(q, 3*d, tokens, hd)
-		kernels.AddGemmTN(dk, 3*d, ds, tokens, tokens, &w.panelB, w.strips)
+		kernels.AddGemmTN(dk, 3*d, ds, tokens, tokens, &w.panelB)
 	}
 }
 

@@ -56,7 +56,6 @@ type scratch struct {
 	dAtt           []float32 // [chunk rows, D]
 	probs          []float32 // [T, T]
 	panelA, panelB kernels.Panels
-	strips         []float32
 	infer          saved // Infer mode: the buffers of one block for one chunk
 }
 
@@ -131,11 +130,6 @@ func NewWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 			continue
 		}
 		w.dAtt = f32(most * d)
-		strips := kernels.TNScratch(size.Tokens)
-		for l := range t.Linears {
-			strips = max(strips, kernels.TNScratch(min(l.gradRows(), l.Out)))
-		}
-		w.strips = f32(strips)
 	}
 	if mode == Infer {
 		return ws
@@ -266,23 +260,23 @@ func (ws *Workspace) Run(n, worker int) {
 		kernels.AddLayerNormGrad(dx, ws.DOut[lo:hi], ws.final[lo:hi], t.Norm.Gain.Value, ws.finalMean[c.row0:],
 			ws.finalRstd[c.row0:], c.row1-c.row0, d)
 	case taskWeights:
-		ws.weights(ws.parts[n], w)
+		ws.weights(ws.parts[n])
 	}
 }
 
 // weights adds one part of the present block's parameter gradients.
-func (ws *Workspace) weights(p part, w *scratch) {
+func (ws *Workspace) weights(p part) {
 	b, s, g := ws.trunk.Blocks[ws.block], &ws.saves[ws.block], ws.grads
 	d, rows := ws.trunk.Dim, ws.Rows()
 	switch p.layer {
 	case partQKV:
-		b.QKV.addParamGrad(g.dqkv[:rows*3*d], &g.xQKV, p.m0, p.m1, w.strips)
+		b.QKV.addParamGrad(g.dqkv[:rows*3*d], &g.xQKV, p.m0, p.m1)
 	case partProj:
-		b.Proj.addParamGrad(g.dMid[:rows*d], &g.xProj, p.m0, p.m1, w.strips)
+		b.Proj.addParamGrad(g.dMid[:rows*d], &g.xProj, p.m0, p.m1)
 	case partFC1:
-		b.FC1.addParamGrad(g.dh[:rows*ws.trunk.Hidden], &g.xFC1, p.m0, p.m1, w.strips)
+		b.FC1.addParamGrad(g.dh[:rows*ws.trunk.Hidden], &g.xFC1, p.m0, p.m1)
 	case partFC2:
-		b.FC2.addParamGrad(g.dOut[:rows*d], &g.xFC2, p.m0, p.m1, w.strips)
+		b.FC2.addParamGrad(g.dOut[:rows*d], &g.xFC2, p.m0, p.m1)
 	case partNorm1:
 		kernels.AddLayerNormParamGrad(b.Norm1.Gain.Grad, b.Norm1.Bias.Grad, g.dn1, s.x, s.mean1, s.rstd1, rows, d, 0, d)
 	case partNorm2:
