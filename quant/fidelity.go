@@ -54,7 +54,7 @@ func Compare(ref *vit.Encoder, q *Encoder, pool *parallel.Pool, px []float32, n 
 	return f
 }
 
-// cosine is the cosine of a-mean and b-mean; 1 if both are zero.
+// cosine is the cosine of a-mean and b-mean: 1 if both are zero, 0 if one is or if it is no number.
 func cosine(a, b []float32, mean []float64) float64 {
 	var aa, bb, ab float64
 	for i, m := range mean {
@@ -66,7 +66,11 @@ func cosine(a, b []float32, mean []float64) float64 {
 	if aa == 0 && bb == 0 {
 		return 1
 	}
-	return ab / max(math.Sqrt(aa)*math.Sqrt(bb), math.SmallestNonzeroFloat64)
+	cos := ab / (math.Sqrt(aa) * math.Sqrt(bb))
+	if math.IsNaN(cos) {
+		return 0
+	}
+	return cos
 }
 
 func layerSQNR(ref *vit.Encoder, q *Encoder, pool *parallel.Pool, px []float32, n int) []LayerSQNR {
@@ -88,7 +92,7 @@ func decibel(signal, noise float64) float64 {
 	switch {
 	case noise == 0:
 		return most
-	case signal == 0:
+	case signal == 0 || math.IsNaN(signal/noise):
 		return -most
 	}
 	return min(max(decibelPerE*fp.Log(signal/noise), -most), most)

@@ -197,9 +197,14 @@ func (s *session) embed() error {
 		}
 		s.skip(err)
 	}
-	s.progress.Update(cli.Status{Done: s.batch.done + s.skipped, Images: s.batch.done})
+	if time.Since(s.start) > quietStart {
+		s.progress.Update(cli.Status{Done: s.batch.done + s.skipped, Images: s.batch.done})
+	}
 	return s.flush()
 }
+
+// quietStart is how long a run may take without a word: the line at its end is enough for a short one.
+const quietStart = 2 * time.Second
 
 // batch collects pictures and turns them into rows. After the first batch it allocates nothing.
 type batch struct {

@@ -258,7 +258,7 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 func (e *exporter) pictures() (labelled, error) {
 	var all labelled
 	if len(e.flags.calibrate) == 1 {
-		if l, err := openLabelled(e.flags.calibrate[0], nil, func(error) {}); err == nil {
+		if l, err := openLabelled(e.flags.calibrate[0], e.enc.Config.ImageSize, nil, func(error) {}); err == nil {
 			all = l
 		}
 	}

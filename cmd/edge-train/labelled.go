@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/parallel"
+	"edgejepa/jepa/data"
 	"edgejepa/jepa/probe"
 	"edgejepa/vit"
 	"edgejepa/vit/pixels"
@@ -21,39 +20,23 @@ type labelled struct {
 	classes []string // sorted
 }
 
-// openLabelled lists the pictures under dir; the first folder below dir is the class. With classes given, another
+// openLabelled lists the pictures under dir for a model of that image size; the first folder below dir is the class. With classes given, another
 // class is an error.
-func openLabelled(dir string, classes []string, skip func(error)) (labelled, error) {
-	l := labelled{classes: classes}
-	var names []string
-	for path, err := range pixels.Walk([]string{dir}) {
-		if err != nil {
-			skip(err)
-			continue
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return l, err
-		}
-		class, _, nested := strings.Cut(filepath.ToSlash(rel), "/")
-		if !nested {
-			return l, cli.Usagef("%s lies in %s itself: labelled pictures lie in one sub-folder a class", cli.Printable(path), dir)
-		}
-		l.paths = append(l.paths, path)
-		names = append(names, class)
+func openLabelled(dir string, size int, classes []string, skip func(error)) (labelled, error) {
+	set, err := data.Open([]string{dir}, data.Options{ImageSize: size, Labelled: true, OnSkip: skip})
+	if err != nil {
+		return labelled{}, cli.Usage(err)
 	}
+	l := labelled{paths: set.Paths(), classes: classes}
 	if classes == nil {
-		l.classes = slices.Compact(slices.Sorted(slices.Values(names)))
+		l.classes = set.Classes()
 	}
-	if len(l.classes) < 2 || len(l.paths) < 4 {
-		return l, cli.Usagef("%s has %d classes and %d pictures: a probe needs sub-folders with pictures, one a class, at least two", dir, len(l.classes), len(l.paths))
-	}
-	for i, n := range names {
-		y, ok := slices.BinarySearch(l.classes, n)
+	for i, y := range set.Labels() {
+		at, ok := slices.BinarySearch(l.classes, set.Classes()[y])
 		if !ok {
-			return l, cli.Usagef("%s: class %q is not among those of the training pictures", cli.Printable(l.paths[i]), n)
+			return l, cli.Usagef("%s: class %q is not among those of the training pictures", cli.Printable(l.paths[i]), set.Classes()[y])
 		}
-		l.y = append(l.y, int32(y))
+		l.y = append(l.y, int32(at))
 	}
 	return l, nil
 }

@@ -161,14 +161,14 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 		r.Skipped++
 		progress.Warnf("skipping %v", err)
 	}
-	train, err := openLabelled(f.data, nil, skip)
+	train, err := openLabelled(f.data, contextEnc.Config.ImageSize, nil, skip)
 	if err != nil {
 		return err
 	}
 	var test labelled
 	if f.test == "" {
 		train, test = train.split(testShare, f.seed)
-	} else if test, err = openLabelled(f.test, train.classes, skip); err != nil {
+	} else if test, err = openLabelled(f.test, contextEnc.Config.ImageSize, train.classes, skip); err != nil {
 		return err
 	}
 	pool := parallel.New(n)
@@ -246,7 +246,7 @@ type judge struct {
 
 // newJudge prepares --eval for an encoder that is being trained.
 func newJudge(ctx context.Context, dir string, every int, pool *parallel.Pool, limits pixels.Limits, e *vit.Encoder, seed uint64, skip func(error)) (*judge, error) {
-	all, err := openLabelled(dir, nil, skip)
+	all, err := openLabelled(dir, e.Config.ImageSize, nil, skip)
 	if err != nil {
 		return nil, err
 	}

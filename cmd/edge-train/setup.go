@@ -61,11 +61,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		return err
 	}
 
-	skipped := 0
-	skip := func(err error) {
-		skipped++
-		progress.Warnf("skipping %v", err)
-	}
+	skip := func(err error) { progress.Warnf("skipping %v", err) }
 	set, err := data.Open(paths, data.Options{ImageSize: c.Encoder.ImageSize, Limits: limits, OnSkip: skip})
 	if err != nil {
 		return err
@@ -96,7 +92,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err != nil {
 		return cli.Usage(err)
 	}
-	need := jepa.Footprint(c, workers) + int64(data.LoaderBytes(c.Batch, c.Encoder.ImageSize))
+	need := jepa.Footprint(c, workers) + data.LoaderBytes(c.Batch, c.Encoder.ImageSize)
 	if budget > 0 && need > budget {
 		return cli.Usagef("training takes %s, and the memory allowed is %s: lower --batch (now %d) or --image-size, take a smaller --preset, or raise --memory to at least %s",
 			cli.Bytes(need), cli.Bytes(budget), c.Batch, cli.Bytes(need))
@@ -168,7 +164,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err := t.loop(ctx); err != nil {
 		return err
 	}
-	if skipped > 0 {
+	if set.Skipped() > 0 {
 		return cli.ErrSkipped
 	}
 	return nil

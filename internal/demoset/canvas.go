@@ -38,9 +38,9 @@ func randomColour(r *rng.Source) colour {
 	for k := range c {
 		c[k] = int32(r.IntN(256 * one))
 	}
-	// Half way to grey: few things are as gaudy as uniform red, green and blue.
+	// Towards grey: few things are as gaudy as uniform red, green and blue.
 	grey := int32(c.light() * one)
-	return c.mix(colour{grey, grey, grey}, int32(r.IntN(one*3/4)))
+	return c.mix(colour{grey, grey, grey}, int32(one/2+r.IntN(one/2)))
 }
 
 // apart is a random colour whose brightness differs by at least gap from both others'.

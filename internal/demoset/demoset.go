@@ -80,30 +80,30 @@ func render(class, i int, o Options) *image.RGBA {
 	c := &canvas{o.Size, make([]colour, o.Size*o.Size)}
 
 	ground := randomColour(r)
-	other := randomColour(r).mix(ground, one/2)
+	other := randomColour(r).mix(ground, one*3/4)
 	c.background(r, ground, other)
 	for range r.IntN(7) {
 		c.clutter(r, ground)
 	}
 
 	f := classes[class].vary(r)
-	middle := func() float64 { return size * between(r, 0.36, 0.64) }
-	p := newPose(r, middle(), middle(), size*between(r, 0.26, 0.44), between(r, 0.85, 1.18))
+	middle := func() float64 { return size * between(r, 0.42, 0.58) }
+	p := newPose(r, middle(), middle(), size*between(r, 0.34, 0.48), between(r, 0.85, 1.18))
 	if r.IntN(2) == 0 {
 		shadow := p
 		shadow.x += float64(size * between(r, -0.06, 0.06))
 		shadow.y += float64(size * between(r, 0.02, 0.07))
 		c.draw(f, shadow, one/3, func(int, int) [2]colour { return [2]colour{} })
 	}
-	ink := apart(r, 60, ground, other)
-	inks := [2]colour{ink, apart(r, 60, ink)}
+	ink := apart(r, 80, ground, other)
+	inks := [2]colour{ink, apart(r, 80, ink)}
 	shade := ramp(r, o.Size, one*3/4, one*5/4)
 	c.draw(f, p, one, func(x, y int) [2]colour {
 		t := shade(x, y)
 		return [2]colour{inks[0].scaled(t), inks[1].scaled(t)}
 	})
 	c.relight(r)
-	return c.picture(r, r.IntN(8))
+	return c.picture(r, r.IntN(5))
 }
 
 // background covers the canvas with one of four grounds between two colours.
@@ -138,7 +138,7 @@ func (c *canvas) clutter(r *rng.Source, ground colour) {
 
 // relight makes the picture brighter towards one side, and brighter or darker as a whole.
 func (c *canvas) relight(r *rng.Source) {
-	whole := int32(one*4/5 + r.IntN(one*2/5))
+	whole := int32(one*9/10 + r.IntN(one/5))
 	side := ramp(r, c.size, whole*7/8, whole*9/8)
 	for y := range c.size {
 		for x := range c.size {

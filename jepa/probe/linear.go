@@ -63,10 +63,9 @@ type logistic struct {
 }
 
 type logisticWork struct {
-	logits  []float32 // [logisticRows, C]
-	errs    kernels.Panels
-	scratch []float32
-	spread  []float64 // the largest logit less the true class's
+	logits []float32 // [logisticRows, C]
+	errs   kernels.Panels
+	spread []float64 // the largest logit less the true class's
 }
 
 func newLogistic(pool *parallel.Pool, x []float32, y []int32, d, c int) *logistic {
@@ -77,7 +76,7 @@ func newLogistic(pool *parallel.Pool, x []float32, y []int32, d, c int) *logisti
 	p.flat, p.loss, p.grad = make([]float32, (d+1)*c), make([]float64, chunks), make([]float32, chunks*(d+1)*c)
 	p.work = make([]logisticWork, pool.Workers())
 	for w := range p.work {
-		p.work[w] = logisticWork{logits: make([]float32, logisticRows*c), scratch: make([]float32, kernels.TNScratch(d)), spread: make([]float64, logisticRows)}
+		p.work[w] = logisticWork{logits: make([]float32, logisticRows*c), spread: make([]float64, logisticRows)}
 	}
 	return p
 }
@@ -135,7 +134,7 @@ func (p *logistic) block(g []float32, lo, hi int, s *logisticWork) (loss float64
 		q[p.y[lo+r]]--
 	}
 	s.errs.Pack(s.logits, c, rows, c)
-	kernels.AddGemmTN(g, c, p.x[lo*p.d:], p.d, p.d, &s.errs, s.scratch)
+	kernels.AddGemmTN(g, c, p.x[lo*p.d:], p.d, p.d, &s.errs)
 	kernels.AddColumnSums(g[p.d*c:], s.logits, rows, c, 0, c)
 	return loss
 }

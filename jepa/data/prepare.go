@@ -1,0 +1,79 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"edgejepa/vit/pixels"
+)
+
+// keepFactor bounds the shorter side of a picture in memory, in units of the model's image size. A crop of a quarter
+// of a picture's area, less than the 0.3 that I-JEPA starts from, still has as many pixels as the model sees, so no
+// sharpness is lost; a photograph of 12 megapixels shrinks to a twentieth at 224 pixels.
+const keepFactor = 2
+
+// errUnreadable is the short answer for a picture whose error has been reported.
+var errUnreadable = errors.New("could not be read before")
+
+// Cache lets up to the given number of bytes of decoded pictures stay in memory: the first that are met and fit. It
+// changes the speed of training and nothing else. Call it before the set is used by several goroutines.
+func (s *Set) Cache(bytes int64) { s.budget.Store(max(bytes, 0)) }
+
+// Picture returns picture i as crops are cut from it: decoded, and scaled down (bilinear, antialiased) if its shorter
+// side is over twice the image size. The pixels may be shared and must not be changed.
+func (s *Set) Picture(i int) (pixels.Image, error) {
+	if img := s.kept[i].Load(); img == &unreadable {
+		return pixels.Image{}, &pixels.FileError{Path: s.paths[i], Err: errUnreadable}
+	} else if img != nil {
+		return *img, nil
+	}
+	img, err := pixels.Load(s.paths[i], s.options.Limits)
+	if err != nil {
+		if s.kept[i].CompareAndSwap(nil, &unreadable) {
+			s.skip(err)
+		}
+		return pixels.Image{}, err
+	}
+	img = s.reduce(img)
+	s.keep(i, img)
+	return img, nil
+}
+
+// reduce scales a picture down to keepFactor times the image size, if its shorter side is over that.
+func (s *Set) reduce(img pixels.Image) pixels.Image {
+	limit := keepFactor * s.options.ImageSize
+	short := min(img.W, img.H)
+	if short <= limit {
+		return img
+	}
+	scale := float64(limit) / float64(short)
+	w := int(math.RoundToEven(float64(img.W) * scale))
+	h := int(math.RoundToEven(float64(img.H) * scale))
+	r := s.resizers.Get().(*pixels.Resizer)
+	defer s.resizers.Put(r)
+	var small pixels.Image
+	r.Resize(&small, img, img.Bounds(), w, h, pixels.Bilinear)
+	return small
+}
+
+// keep puts a picture into the cache if the budget allows.
+func (s *Set) keep(i int, img pixels.Image) {
+	const overhead = 64 // the header and the allocator's rounding
+	size := int64(len(img.Pix)) + overhead
+	if s.budget.Add(-size) < 0 || !s.kept[i].CompareAndSwap(nil, &img) {
+		s.budget.Add(size)
+	}
+}
+
+// readable returns picture i, or the next one after it, in the order of the set and around its end, that can be read.
+// A picture that cannot be read is thus replaced by the same other one wherever and whenever it is met.
+func (s *Set) readable(i int) (pixels.Image, error) {
+	for n := range len(s.paths) {
+		j := (i + n) % len(s.paths)
+		if img, err := s.Picture(j); err == nil {
+			return img, nil
+		}
+	}
+	return pixels.Image{}, fmt.Errorf("none of the %d pictures can be read", len(s.paths))
+}
