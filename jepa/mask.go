@@ -18,7 +18,7 @@ type MaskConfig struct {
 	ContextScale [2]float64 `json:"context_scale"` // share of the grid that the context block spans, before targets are cut out
 	Targets      int        `json:"targets"`       // target blocks a picture, M
 	MinKeep      int        `json:"min_keep"`      // visible patches a picture keeps at least
-	EqualContext bool       `json:"equal_context"` // cut every context of a batch, by dropping patches at random, to the shortest
+	EqualContext bool       `json:"equal_context"` // cut every context of a batch, by dropping patches at random, to the shortest and to half the grid
 	Compat       bool       `json:"compat"`        // the official code's sampler, see sampleCompat
 }
 
@@ -101,8 +101,13 @@ func (c MaskConfig) MaxContext() int {
 		_, most := c.compatExtremes(c.ContextScale, [2]float64{1, 1})
 		return most
 	}
+	n := c.GridH * c.GridW
 	least, _ := c.extremes()
-	return min(c.contextSize(c.ContextScale[1]).area(), c.GridH*c.GridW-least)
+	most := min(c.contextSize(c.ContextScale[1]).area(), n-least)
+	if c.EqualContext {
+		most = min(most, max(c.MinKeep, n/2))
+	}
+	return most
 }
 
 // Validate refuses settings that no draw can satisfy, with the arithmetic.
@@ -154,13 +159,14 @@ func (c MaskConfig) Validate() error {
 // Sampler draws masks. What it draws for a step is a function of the seed and the step alone.
 type Sampler struct {
 	c      MaskConfig
+	most   int    // c.MaxContext()
 	hidden []bool // the present picture's target patches
 	blocks []int32
 }
 
 // NewSampler prepares a sampler of a valid configuration.
 func NewSampler(c MaskConfig) *Sampler {
-	return &Sampler{c: c, hidden: make([]bool, c.GridH*c.GridW)}
+	return &Sampler{c: c, most: c.MaxContext(), hidden: make([]bool, c.GridH*c.GridW)}
 }
 
 // maxTries is how often a picture's blocks are drawn anew before they are laid on one another.
@@ -200,7 +206,7 @@ func (s *Sampler) Sample(m *Masks, seed uint64, step, batch int) {
 		m.ContextOff = append(m.ContextOff, int32(len(m.Context)))
 	}
 	if c.EqualContext {
-		m.equalise(seed, step)
+		m.equalise(seed, step, s.most)
 	}
 }
 
@@ -240,10 +246,10 @@ func (m *Masks) reset(targetLen int) {
 	m.TargetLen = targetLen
 }
 
-// equalise cuts every context to the batch's shortest. Which patches go is drawn, so that no part of a picture is
-// favoured (the official code drops the last indices, which are the bottom rows).
-func (m *Masks) equalise(seed uint64, step int) {
-	shortest := math.MaxInt
+// equalise cuts every context to the batch's shortest, and to most. Which patches go is drawn, so that no part of a
+// picture is favoured (the official code drops the last indices, which are the bottom rows).
+func (m *Masks) equalise(seed uint64, step, most int) {
+	shortest := most
 	for b := range m.pictures() {
 		shortest = min(shortest, int(m.ContextOff[b+1]-m.ContextOff[b]))
 	}

@@ -63,7 +63,7 @@ func (o *options) run(ctx context.Context) error {
 	s.progress.Finish()
 	switch {
 	case err == nil && ended != nil:
-		s.progress.Warnf("interrupted: %d rows are written", s.batch.done)
+		s.progress.Warnf("%d rows are written", s.batch.done)
 		return ended
 	case ended != nil:
 		return ended // without what writing says about it

@@ -195,7 +195,7 @@ func TestKilledRunsEndInTheSameBytes(t *testing.T) {
 	}
 	pictures, dir := drawn(t, 8), t.TempDir()
 	args := func(out string, more ...string) []string {
-		return append([]string{"pretrain", pictures, "--out", out, "--preset", "micro", "--batch", "16", "--max-steps", "400", "--threads", "2",
+		return append([]string{"pretrain", pictures, "--out", out, "--preset", "micro", "--batch", "16", "--max-steps", "1000", "--threads", "2",
 			"--checkpoint-every", "50ms"}, more...)
 	}
 	whole, broken := filepath.Join(dir, "whole"), filepath.Join(dir, "broken")
@@ -215,8 +215,8 @@ func TestKilledRunsEndInTheSameBytes(t *testing.T) {
 		var out bytes.Buffer
 		c.Stderr = &out
 		require.NoError(t, c.Start())
-		if i < 20 {
-			time.Sleep(time.Duration(random.Int64N(int64(took/4) + 1)))
+		if i < 25 {
+			time.Sleep(time.Duration(random.Int64N(int64(took/20) + 1)))
 			if i%5 == 4 {
 				c.Process.Signal(syscall.SIGTERM)
 			} else {

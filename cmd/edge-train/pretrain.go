@@ -115,7 +115,7 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.flip, "flip", true, "mirror half of the crops; --flip=false for text or X-rays")
 	fs.IntVar(&f.targets, "targets", 4, "target blocks a picture")
 	fs.Float64SliceVar(&f.targetScale, "target-scale", nil, "share of the patches that a target block covers, least,most (default 0.15,0.2)")
-	fs.BoolVar(&f.equalMasks, "equal-context", true, "cut the contexts of a batch to the shortest, at random")
+	fs.BoolVar(&f.equalMasks, "equal-context", true, "cut the contexts of a batch to the shortest, at random: more pictures a second")
 	fs.BoolVar(&f.compatMasks, "compat-masks", false, "the official code's mask sampler, where it terminates")
 	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
 }

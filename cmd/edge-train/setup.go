@@ -133,7 +133,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		t.deadline = start.Add(time.Duration(f.maxTime))
 	}
 	if stored == nil && f.maxTime > 0 && !flags.Changed("epochs") && !flags.Changed("max-steps") {
-		steps, err := t.measureSteps(ctx, open, time.Duration(f.maxTime))
+		steps, err := t.measureSteps(ctx, set, cache, open, time.Duration(f.maxTime))
 		if err != nil {
 			return err
 		}
@@ -253,18 +253,17 @@ func (f *pretrainFlags) describe(p *cli.Progress, rc runConfig, need, cache int6
 	}
 }
 
-// measureSteps finds how many steps fit into limit, by training for a moment on a state that is thrown away.
-func (t *training) measureSteps(ctx context.Context, open func(int) *data.Loader, limit time.Duration) (int, error) {
+// measureSteps finds how many steps fit into limit. It measures what decoding a batch and what training on one take,
+// the latter on a state that is thrown away: both use all cores, so a step costs their sum as long as pictures must be
+// decoded, and training alone once they are all in the cache.
+func (t *training) measureSteps(ctx context.Context, set *data.Set, cache int64, open func(int) *data.Loader, limit time.Duration) (int, error) {
+	begin := time.Now()
+	spend := min(20*time.Second, max(2*time.Second, limit/40)) // on each of the two
 	l := open(0)
 	defer l.Close()
-	probeTime := min(20*time.Second, max(2*time.Second, limit/40))
-	begin := time.Now()
-	var first time.Time
-	n := -2 // the first steps touch fresh memory and wait for the first pictures
-	for ; n < 3 || time.Since(first) < probeTime; n++ {
-		if n == 0 {
-			first = time.Now()
-		}
+	batches := 0
+	var px []float32
+	for ; batches == 0 || time.Since(begin) < spend; batches++ {
 		b, err := l.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -272,19 +271,41 @@ func (t *training) measureSteps(ctx context.Context, open func(int) *data.Loader
 			}
 			return 0, err
 		}
-		t.trainer.Step(b.Pixels)
-		if time.Since(begin) > limit/2 {
-			break
-		}
+		px = b.Pixels
 	}
-	if n < 1 {
+	decode := time.Since(begin) / time.Duration(batches+1) // one more was being prepared
+	l.Close()
+
+	t.trainer.Step(px) // touches fresh memory
+	begun, steps := time.Now(), 0
+	for ; steps == 0 || time.Since(begun) < spend && ctx.Err() == nil; steps++ {
+		t.trainer.Step(px)
+	}
+	train := time.Since(begun) / time.Duration(steps)
+
+	left := float64(limit-time.Since(begin)) * 0.97
+	first := left / float64(train+decode)
+	if perEpoch := float64(set.Len()) / float64(t.config.Run.Batch); first > perEpoch && fits(set, cache) {
+		first = perEpoch + (left-perEpoch*float64(train+decode))/(float64(train)*1.05) // crops are still cut
+	}
+	if first < 1 {
 		return 0, cli.Usagef("--max-time %s is too short for a single step here: give more time or a smaller network", cli.Span(limit))
 	}
-	perStep := time.Since(first) / time.Duration(n)
-	left := limit - time.Since(begin)
-	steps := max(1, int(float64(left)*0.97/float64(perStep)))
-	t.progress.Infof("%.0f images/s: %d steps in %s", float64(t.config.Run.Batch)/perStep.Seconds(), steps, cli.Span(limit))
-	return steps, nil
+	t.progress.Infof("a step takes %s, decoding its pictures %s: %d steps in %s", cli.Span(train), cli.Span(decode), int(first), cli.Span(limit))
+	return int(first), nil
+}
+
+// fits guesses from a few pictures whether all of them, decoded, fit into the cache.
+func fits(set *data.Set, cache int64) bool {
+	const look = 8
+	bytes, n := int64(0), int64(0)
+	for i := range look {
+		if img, err := set.Picture(i * set.Len() / look); err == nil {
+			bytes += int64(len(img.Pix))
+			n++
+		}
+	}
+	return n > 0 && bytes/n*int64(set.Len()) <= cache
 }
 
 // begin sets the trainer to the run's start, or to its newest checkpoint.

@@ -43,7 +43,7 @@ var layers = map[string][]string{
 	"vit/heads":  {"vit", "kernels"},
 
 	"jepa/optim": {"kernels", "fp"},
-	"jepa/data":  {"vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
+	"jepa/data":  {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
 	"jepa":       {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
 	"jepa/probe": {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
 

@@ -79,7 +79,8 @@ func render(class, i int, o Options) *image.RGBA {
 	size := float64(o.Size)
 	c := &canvas{o.Size, make([]colour, o.Size*o.Size)}
 
-	ground := randomColour(r)
+	// Grounds keep to the middle, so that a figure may be lighter or darker.
+	ground := randomColour(r).mix(colour{128 * one, 128 * one, 128 * one}, one*5/8)
 	other := randomColour(r).mix(ground, one*3/4)
 	c.background(r, ground, other)
 	for range r.IntN(7) {

@@ -95,7 +95,7 @@ func fill(r *rng.Source, pattern func(u, v float64) bool) figure {
 func disc(u, v float64) bool   { return norm2(u, v) < 0.85*0.85 }
 func square(u, v float64) bool { return max(math.Abs(u), math.Abs(v)) < 0.72 }
 
-func lozenge(u, v float64) bool { return math.Abs(u)+float64(0.7*math.Abs(v)) < 0.75 }
+func lozenge(u, v float64) bool { return math.Abs(u)+float64(0.7*math.Abs(v)) < 0.7 }
 
 // triangle is equilateral, its corners 0.95 from the centre.
 func triangle(u, v float64) bool {

@@ -82,9 +82,8 @@ func TestBatchesArePure(t *testing.T) {
 	dir := folder(t, 23)
 	put(t, dir, "007.png", []byte("\x89PNG\r\n\x1a\n broken")) // one picture cannot be decoded
 	put(t, dir, "big.png", draw(t, 99, 50, 90))                // one is scaled down
-	const steps = 17                                           // over three epochs of 5 batches
+	const steps = 17                                           // the third epoch of 6 batches is begun
 	want := stream(t, open(t, Options{}, dir), LoaderOptions{Batch: 4, Seed: 3, Workers: 1}, steps)
-	require.Equal(t, 5, 24/4-1)
 	for _, workers := range []int{2, 7} {
 		for _, cache := range []int64{0, 9000, 1 << 30} {
 			s := open(t, Options{}, dir)
@@ -102,12 +101,12 @@ func TestBatchesArePure(t *testing.T) {
 // The bits are part of what a run is: they are the same on every machine and for every version of this package.
 func TestBatchGolden(t *testing.T) {
 	b := stream(t, open(t, Options{}, folder(t, 9)), LoaderOptions{Batch: 8, Seed: 1, Step: 2}, 1)[0]
-	require.Equal(t, []int{1, 8, 4, 6, 3, 7, 2, 0}, b.Index)
+	require.Equal(t, []int{7, 3, 6, 4, 0, 1, 5, 8}, b.Index)
 	var raw []byte
 	for _, v := range b.Pixels {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
 	}
-	require.Equal(t, "", fmt.Sprintf("%x", sha256.Sum256(raw)))
+	require.Equal(t, "bf901c6b311e7817b91c2c28c6b5eb4c2f6129ee0a670a8fa7dd40a1a2cd741a", fmt.Sprintf("%x", sha256.Sum256(raw)))
 }
 
 func TestEpochs(t *testing.T) {
@@ -261,9 +260,11 @@ func TestCropBoxes(t *testing.T) {
 			aspects[1]++
 		}
 	}
-	// Uniform on [0.3, 1] has the mean 0.65; large tall crops do not fit into a wide picture, so fewer are large.
-	require.InDelta(t, 0.62, area, 0.03)
-	require.InDelta(t, 0, logAspect, 0.08)
+	// Of the pairs (share s, aspect a) those fit for which s <= b = 0.75 a, so the mean share is the integral of
+	// (b - 0.3)(b + 0.3)/2 db/b over that of (b - 0.3) db/b, b from 0.5625 to 1; likewise the mean of ln a = ln b + 0.2877.
+	// Four standard errors are 0.005 each.
+	require.InDelta(t, 0.5474, area, 0.005)
+	require.InDelta(t, 0.0456, logAspect, 0.005)
 	require.InDelta(t, left, right, 2, "no side is favoured")
 	require.Greater(t, aspects[0], n/3)
 	require.Greater(t, aspects[1], n/5)
@@ -352,8 +353,8 @@ func TestNextAllocatesNothing(t *testing.T) {
 	for range 40 { // all pictures are in memory, and the buffers have met the largest crop
 		next()
 	}
-	// Other crops ask for a little more scratch now and then: less than one allocation in a batch, not one a picture.
-	require.LessOrEqual(t, testing.AllocsPerRun(200, next), 0.0)
+	// The average is rounded down: a crop larger than any before may grow a buffer.
+	require.Zero(t, testing.AllocsPerRun(200, next))
 }
 
 func BenchmarkAugment(b *testing.B) {
