@@ -118,7 +118,7 @@ func (l *Linear) migrated(from *vit.Linear, x []float32, rows int, alpha float64
 		gain, bias := append([]float32(nil), l.Norm.Gain.Value...), append([]float32(nil), l.Norm.Bias.Value...)
 		w = append([]float32(nil), w...)
 		for j := range l.In {
-			s := float32(quarterPower(ax[j], 4*alpha) / quarterPower(aw[j], 4-4*alpha))
+			s := float32(quarterPower(ax[j], 4*alpha) / quarterPower(aw[j], 4*(1-alpha)))
 			if !(s > 1e-4 && s < 1e4) { // a dead channel, or a weight column of zeros
 				continue
 			}

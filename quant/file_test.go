@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -179,4 +180,24 @@ func TestOpenModelTarget(t *testing.T) {
 	require.ErrorAs(t, err, &sum)
 	_, err = OpenModel(t.TempDir(), vit.ContextPrefix)
 	require.ErrorContains(t, err, "folder")
+}
+
+// A few bytes that claim the largest network do not get its memory.
+func TestOpenModelClaims(t *testing.T) {
+	c := randomEncoder(t).Config
+	c.Dim, c.Depth, c.ImageSize, c.PatchSize = 2048, 64, 64, 64
+	require.NoError(t, c.Validate())
+	for _, p := range []Precision{F32, Int8} {
+		meta := c.Metadata()
+		meta[KeyPrecision] = string(p)
+		var b bytes.Buffer
+		require.NoError(t, safetensors.Write(&b, meta, []safetensors.Tensor{safetensors.F32("encoder.norm.bias", []int{1}, []float32{0})}))
+		path := save(t, b.Bytes())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := OpenModel(path, vit.ContextPrefix)
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, "describes a network")
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+	}
 }

@@ -52,6 +52,9 @@ func OpenModel(path, prefix string) (*Model, error) {
 	if sum != nil && !errors.Is(sum, safetensors.ErrNoChecksum) {
 		return nil, sum
 	}
+	if err := plausible(f, prefix); err != nil {
+		return nil, err
+	}
 	m := &Model{info: Info{FileBytes: st.Size(), Checksummed: sum == nil, FileMetadata: foreign(f.Metadata)}}
 	if f.Metadata[KeyPrecision] == string(Int8) {
 		err = m.loadInt8(f, prefix)
@@ -64,6 +67,28 @@ func OpenModel(path, prefix string) (*Model, error) {
 	c := m.net.config
 	m.info.Config, m.info.Tokens, m.info.Preset = c, c.Tokens(), preset(c)
 	return m, nil
+}
+
+// plausible refuses a file whose metadata describes a network far larger than the file, before memory is set aside for
+// it. Weights that are merely missing are for the loaders to name.
+func plausible(f *safetensors.File, prefix string) error {
+	c, err := vit.FileConfig(f)
+	if err != nil {
+		return err
+	}
+	d := int64(c.Dim)
+	want := int64(c.PatchLen())*d + int64(c.Depth)*(4*d*d+2*d*int64(c.Hidden()))
+	have := int64(0)
+	for _, t := range f.Tensors {
+		if strings.HasPrefix(t.Name, prefix) {
+			have += int64(t.Len())
+		}
+	}
+	if want > 8*have+1<<20 {
+		return fmt.Errorf("%s: its metadata describes a network of %d weights, but %s tensors hold %d numbers: the file is damaged or no model",
+			f.Path, want, prefix+"*", have)
+	}
+	return nil
 }
 
 func (m *Model) loadInt8(f *safetensors.File, prefix string) error {

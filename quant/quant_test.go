@@ -228,3 +228,25 @@ func TestNotFinitePixels(t *testing.T) {
 	clean := embed(Quantize(e), 1, 2, pictures(e.Config, 2), 2)
 	require.Equal(t, clean[e.Config.Dim:], got[e.Config.Dim:], "and stays with its picture")
 }
+
+// A network that overflows gives a report that still has a JSON form, and says that nothing agrees.
+func TestOverflow(t *testing.T) {
+	e := randomEncoder(t)
+	for _, b := range e.Trunk().Blocks {
+		for i := range b.FC1.W.Value {
+			b.FC1.W.Value[i] *= 1e30
+		}
+		for i := range b.FC2.W.Value {
+			b.FC2.W.Value[i] *= 1e30
+		}
+	}
+	e.Pack()
+	pool := parallel.New(1)
+	defer pool.Close()
+	px := pictures(e.Config, 3)
+	q, report := Calibrate(e, pool, px, 3)
+	f := Compare(e, q, pool, px, 3)
+	require.NotEmpty(t, jsonText(report))
+	require.NotEmpty(t, jsonText(f))
+	require.Zero(t, f.MeanCosine)
+}

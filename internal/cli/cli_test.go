@@ -195,6 +195,9 @@ func TestProgressLines(t *testing.T) {
 		*now = now.Add(time.Second)
 	}
 	p.Infof("note %d", 1)
+	p.Finish() // the last status has been shown
+	p.Update(Status{Done: 31, Total: 100, Images: 248, Loss: 0.469})
+	p.Finish()
 	p.Finish()
 	require.Equal(t, strings.Join([]string{
 		"step 0/100  loss 0.5000",
@@ -202,7 +205,7 @@ func TestProgressLines(t *testing.T) {
 		"step 20/100  8.00 images/s  loss 0.4800  1m20s left",
 		"step 30/100  8.00 images/s  loss 0.4700  1m10s left",
 		"note 1",
-		"step 30/100  7.50 images/s  loss 0.4700  1m15s left",
+		"step 31/100  7.75 images/s  loss 0.4690  1m11s left",
 		"",
 	}, "\n"), out.String())
 }

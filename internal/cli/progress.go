@@ -35,6 +35,7 @@ type Progress struct {
 	start, shown time.Time
 	drawn        bool // the bar is on the screen
 	last         Status
+	unseen       bool     // last has not been shown
 	past         []sample // at most 16, a second or more apart
 }
 
@@ -74,7 +75,7 @@ func (p *Progress) Update(s Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	p.last = s
+	p.last, p.unseen = s, true
 	if n := len(p.past); n == 0 || now.Sub(p.past[n-1].at) >= time.Second {
 		if n == 16 {
 			p.past = append(p.past[:0], p.past[1:]...)
@@ -93,7 +94,7 @@ func (p *Progress) Finish() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last != (Status{}) {
+	if p.unseen {
 		p.show(p.now())
 	}
 	if p.drawn {
@@ -138,7 +139,7 @@ func (p *Progress) object(fields map[string]any) {
 
 // show writes p.last.
 func (p *Progress) show(now time.Time) {
-	p.shown = now
+	p.shown, p.unseen = now, false
 	s := p.last
 	perSecond, left := p.rate(now)
 	if s.Left > 0 {
