@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,14 +95,14 @@ func brief(v any) string {
 	}
 	text := ""
 	for _, k := range slices.Sorted(maps.Keys(object)) {
+		format := ", %s %v"
 		switch object[k].(type) {
 		case []any, map[string]any:
 			continue
+		case float64:
+			format = ", %s %.6g"
 		}
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprintf("%s %v", k, object[k])
+		text += fmt.Sprintf(format, k, object[k])
 	}
-	return text
+	return strings.TrimPrefix(text, ", ")
 }

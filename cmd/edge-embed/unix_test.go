@@ -96,24 +96,23 @@ func TestBrokenPipe(t *testing.T) {
 }
 
 // interruptible starts a run that reads its list from a pipe, so that the test decides when it waits.
-func interruptible(t *testing.T, stdout io.Writer, args ...string) (list *os.File, interrupt func(), wait func() (int, string)) {
+func interruptible(t *testing.T, stdout, stderr io.Writer, args ...string) (list *os.File, interrupt func(), wait func() int) {
 	t.Helper()
 	pr, pw, err := os.Pipe()
 	require.NoError(t, err)
 	t.Cleanup(func() { pw.Close(); pr.Close() })
 	ctx, cancel := context.WithCancelCause(context.Background())
-	var stderr bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, append(args, "--quiet", "--files-from", "-"), pr, stdout, &stderr)
+		code <- run(ctx, append(args, "--quiet", "--files-from", "-"), pr, stdout, stderr)
 	}()
-	return pw, func() { cancel(cli.ErrInterrupted) }, func() (int, string) {
+	return pw, func() { cancel(cli.ErrInterrupted) }, func() int {
 		select {
 		case c := <-code:
-			return c, stderr.String()
+			return c
 		case <-time.After(20 * time.Second):
 			require.FailNow(t, "the run did not end")
-			return 0, ""
+			return 0
 		}
 	}
 }
@@ -124,7 +123,8 @@ func TestInterrupted(t *testing.T) {
 	pr, pw, err := os.Pipe()
 	require.NoError(t, err)
 	defer pr.Close()
-	list, interrupt, wait := interruptible(t, pw, "--model", m)
+	var stderr bytes.Buffer
+	list, interrupt, wait := interruptible(t, pw, &stderr, "--model", m)
 	out := bufio.NewReader(pr)
 	for _, name := range []string{"01.png", "00.png"} {
 		_, err = io.WriteString(list, filepath.Join(dir, name)+"\n")
@@ -134,28 +134,35 @@ func TestInterrupted(t *testing.T) {
 		require.Equal(t, filepath.Join(dir, name), lines(t, text)[0].Path)
 	}
 	interrupt()
-	code, stderr := wait()
-	require.Equal(t, cli.ExitInterrupted, code)
-	require.Contains(t, stderr, "2 rows are written")
+	require.Equal(t, cli.ExitInterrupted, wait())
+	require.Contains(t, stderr.String(), "2 rows are written")
 	require.NoError(t, pw.Close())
 	rest, err := io.ReadAll(out)
 	require.NoError(t, err)
 	require.Empty(t, rest)
 }
 
+// An interrupted file holds the rows that are done, and is not there when there are none.
 func TestInterruptedFile(t *testing.T) {
 	m, dir := model(t), gallery(t, 1)
 	for _, pictures := range []int{0, 1} {
 		file := filepath.Join(t.TempDir(), "v.npy")
-		list, interrupt, wait := interruptible(t, io.Discard, "--model", m, "--format", "npy", "-o", file)
+		pr, pw, err := os.Pipe()
+		require.NoError(t, err)
+		defer pr.Close()
+		defer pw.Close()
+		list, interrupt, wait := interruptible(t, io.Discard, pw, "--model", m, "--format", "npy", "-o", file)
 		for range pictures {
 			_, err := io.WriteString(list, filepath.Join(dir, "00.png")+"\n")
 			require.NoError(t, err)
 		}
-		time.Sleep(300 * time.Millisecond) // the row waits in the spool, where nobody can see it
+		_, err = io.WriteString(list, filepath.Join(dir, "absent.png")+"\n")
+		require.NoError(t, err)
+		said, err := bufio.NewReader(pr).ReadString('\n') // in order, so the picture before it was taken
+		require.NoError(t, err)
+		require.Contains(t, said, "absent.png")
 		interrupt()
-		code, _ := wait()
-		require.Equal(t, cli.ExitInterrupted, code)
+		require.Equal(t, cli.ExitInterrupted, wait())
 		if pictures == 0 {
 			require.NoFileExists(t, file)
 			continue

@@ -205,7 +205,7 @@ func TestProgressLines(t *testing.T) {
 		"step 20/100  8.00 images/s  loss 0.4800  1m20s left",
 		"step 30/100  8.00 images/s  loss 0.4700  1m10s left",
 		"note 1",
-		"step 31/100  7.75 images/s  loss 0.4690  1m11s left",
+		"step 31/100  8.00 images/s  loss 0.4690  1m09s left",
 		"",
 	}, "\n"), out.String())
 }

@@ -67,8 +67,11 @@ func decodeError(f Format, err error) error {
 		return fmt.Errorf("%v: the file ends too early", f)
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if strings.Contains(text, "short Huffman data") {
-		return fmt.Errorf("%v: the coded pixels end too early", f)
+	switch {
+	case strings.Contains(text, "short Huffman data"):
+		text = "the coded pixels end too early"
+	case strings.Contains(text, "unsupported BMP image"):
+		text = "unsupported: a header of an unknown kind (convert it first)"
 	}
 	for _, prefix := range []string{"jpeg: ", "png: ", "gif: ", "bmp: ", "webp: ", "tiff: ", "vp8: ", "vp8l: ", "riff: ",
 		"invalid JPEG format: ", "unsupported JPEG feature: ", "image: "} {

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/gif"
 	"image/png"
+	"io"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -94,8 +95,11 @@ func readHeader(f Format, data []byte) (header, error) {
 		cfg, err = gif.DecodeConfig(r)
 		perPixel = 1
 	case BMP:
-		if err = checkBMP(data); err == nil {
-			cfg, err = bmp.DecodeConfig(r)
+		if err = checkBMPHeader(data); err != nil {
+			break
+		}
+		if cfg, err = bmp.DecodeConfig(r); err == nil {
+			err = checkBMPLength(data, cfg.Width, cfg.Height)
 		}
 	case WebP:
 		if cfg, err = webp.DecodeConfig(r); err == nil {
@@ -137,7 +141,8 @@ func pngBytesPerPixel(data []byte) int64 {
 	return n
 }
 
-func checkBMP(data []byte) error {
+// checkBMPHeader names the two kinds of bitmap that the decoder turns down without a word.
+func checkBMPHeader(data []byte) error {
 	if len(data) < 34 {
 		return nil // the decoder reports the end of the file
 	}
@@ -146,6 +151,16 @@ func checkBMP(data []byte) error {
 	}
 	if c := binary.LittleEndian.Uint32(data[30:]); c == 1 || c == 2 || c == 4 || c == 5 {
 		return errors.New("unsupported: compressed pixels (convert it first)")
+	}
+	return nil
+}
+
+// checkBMPLength refuses a bitmap that is shorter than its pixels, which take as many bits each as the header says.
+func checkBMPLength(data []byte, w, h int) error {
+	offset, bits := int64(binary.LittleEndian.Uint32(data[10:])), int64(binary.LittleEndian.Uint16(data[28:]))
+	row := (int64(w)*bits + 31) / 32 * 4
+	if h > 0 && (int64(len(data))-offset)/int64(h) < row {
+		return io.ErrUnexpectedEOF
 	}
 	return nil
 }

@@ -1,0 +1,77 @@
+# Needs Go and git. Linux with apt adds the emulated ARM tests.
+export CGO_ENABLED := 0
+
+GO        ?= go
+FUZZTIME  ?= 10s
+BENCH     ?= .
+BENCHTIME ?= 1s
+DEMO      ?= edgejepa-demo
+BUILD     := $(GO) build -trimpath -buildvcs=false -ldflags "-s -w"
+PROGRAMS  := edge-train edge-embed
+# GOOS-GOARCH, with the ARM generation after it
+PLATFORMS := linux-amd64 linux-arm64 linux-armv6 linux-armv7 darwin-amd64 darwin-arm64 windows-amd64
+# what go vet must accept, by GOOS/GOARCH
+VETTED    := linux/amd64 linux/arm64 linux/arm linux/386 js/wasm darwin/arm64 windows/amd64
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build
+build: ## the two programs for this machine, into bin/
+	$(BUILD) -o bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: demo
+demo: build ## draw a picture set, then pretrain, probe, export and embed
+	bin/edge-train demo --out $(DEMO) --force
+
+.PHONY: test
+test: test-native test-purego test-arm64 ## every test: natively, in pure Go, on emulated ARM cores
+
+# A path that did not run did not pass: where the machine has the fast path, the tests must have taken it.
+ISA := $(shell \
+	case $$(uname -m) in \
+	(x86_64|amd64) grep -qsw avx2 /proc/cpuinfo && echo avx2;; \
+	(aarch64|arm64) echo neon;; \
+	esac)
+
+.PHONY: test-native
+test-native:
+	EDGEJEPA_REQUIRE_ISA=$(ISA) $(GO) test ./...
+
+.PHONY: test-purego
+test-purego:
+	$(GO) test -tags purego ./...
+
+.PHONY: test-arm64
+test-arm64: ## short tests on emulated cortex-a53, a72 and a76
+	.ci/test-arm64
+
+.PHONY: cross
+cross: $(PLATFORMS:%=cross-%) ## static programs for every platform, into dist/
+
+.PHONY: cross-%
+cross-%:
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(patsubst armv%,arm,$(word 2,$(subst -, ,$*))) GOARM=$(patsubst armv%,%,$(filter armv%,$(word 2,$(subst -, ,$*)))) \
+	  $(BUILD) -o dist/$*/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: bench
+bench: ## kernels and whole jobs; BENCH=regexp BENCHTIME=1s
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) ./...
+
+.PHONY: generate
+generate: ## assembly and tables that are written by programs
+	$(GO) generate ./...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+.PHONY: lint
+lint: ## gofmt, go vet on every platform, staticcheck
+	@unformatted=$$(git ls-files -co --exclude-standard -- '*.go' | while read -r f; do [ ! -f "$$f" ] || gofmt -l "$$f"; done); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	@for p in $(VETTED); do echo "go vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
+	$(GO) vet -tags purego ./...
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: clean
+clean:
+	rm -rf bin dist edgejepa-demo
