@@ -179,6 +179,12 @@ func (t *Trainer) Init() {
 	t.repack.Repack()
 }
 
+// Restart sets the run to its start under a configuration that differs only in rates and length.
+func (t *Trainer) Restart(c Config) {
+	t.Config, t.schedule = c, c.schedule()
+	t.Init()
+}
+
 // InitFrom takes over the weights of an encoder of the same shape, for both the context and the target encoder.
 func (t *Trainer) InitFrom(e *vit.Encoder) error {
 	if e.Config != t.Config.Encoder {

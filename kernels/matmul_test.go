@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/rng"
+	"edgejepa/kernels/internal/peak"
 )
 
 // mixed fills x with values of both signs over ten orders of magnitude, so that sums cancel and round.
@@ -208,28 +209,42 @@ func TestGemmAllocatesNothing(t *testing.T) {
 	}))
 }
 
+// BenchmarkGemm measures the products of real layers on every path of this machine, packing included, and says what
+// share of the machine's peak that is, the peak being measured beside it. Layers are tokens x width of the presets.
 func BenchmarkGemm(b *testing.B) {
-	for _, s := range [][3]int{{64, 128, 128}, {64, 512, 128}, {64, 128, 512}, {196, 768, 192}, {64, 192, 192}} {
-		m, n, k := s[0], s[1], s[2]
-		b.Run(fmt.Sprintf("m=%d,n=%d,k=%d", m, n, k), func(b *testing.B) {
-			a, w, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+	paths := isaSwitches()
+	for i := len(paths); i > 0; i-- {
+		for j, p := range paths {
+			*p.on = j < i
+		}
+		isa := paths[i-1].name
+		for _, s := range [][3]int{{64, 384, 128}, {64, 512, 128}, {64, 128, 512}, {144, 576, 192}, {196, 768, 192}, {196, 1536, 384}, {64, 192, 192}} {
+			m, n, k := s[0], s[1], s[2]
+			a, w, c, g := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n), make([]float32, n*k)
 			mixed(a, 1)
 			mixed(w, 2)
-			var p Panels
+			var p, q Panels
 			p.PackT(w, k, k, n)
-			for b.Loop() {
-				Gemm(c, n, a, k, m, &p, nil, 0)
+			run := func(name string, f func()) {
+				b.Run(fmt.Sprintf("%s/%s/m=%d,n=%d,k=%d", isa, name, m, n, k), func(b *testing.B) {
+					top := peak.F32(isa)
+					for b.Loop() {
+						f()
+					}
+					rate := float64(m*n*k) * float64(b.N) / b.Elapsed().Seconds()
+					b.ReportMetric(rate/1e9, "GMAC/s")
+					b.ReportMetric(rate/top, "of-peak")
+					b.ReportMetric(0, "ns/op")
+				})
 			}
-			b.ReportMetric(float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
-		})
-		b.Run(fmt.Sprintf("tn/k=%d,n=%d,m=%d", m*8, n, k), func(b *testing.B) {
-			a, d, c := make([]float32, 8*m*k), make([]float32, 8*m*n), make([]float32, n*k)
-			var p Panels
-			for b.Loop() {
-				p.Pack(a, k, 8*m, k)
-				AddGemmTN(c, k, d, n, n, &p)
-			}
-			b.ReportMetric(float64(8*m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
-		})
+			run("forward", func() { Gemm(c, n, a, k, m, &p, nil, 0) })
+			run("weights", func() {
+				q.Pack(a, k, m, k)
+				AddGemmTN(g, k, c, n, n, &q)
+			})
+		}
+	}
+	for _, p := range paths {
+		*p.on = true
 	}
 }

@@ -292,8 +292,10 @@ func (e *exporter) pictures() (labelled, error) {
 
 // measure compares features: x holds those of the f32 network, of the exported one and of the run's other encoder.
 func (f *fidelity) measure(pool *parallel.Pool, x []probe.Features, labels bool, seed uint64) {
-	cos := cosines(x[0], x[1])
+	cos := cosines(x[0], x[1], make([]float64, x[0].D))
 	f.Pictures, f.LeastCosine, f.MeanCosine = x[0].N, slices.Min(cos), mean(cos)
+	cos = cosines(x[0], x[1], centre(x[0]))
+	f.LeastCentred, f.MeanCentred = slices.Min(cos), mean(cos)
 	a, b := nearest(x[0]), nearest(x[1])
 	same := 0
 	for i := range a {

@@ -139,9 +139,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		}
 		c.SetSteps(steps)
 		t.config.Run = c
-		if t.trainer, err = jepa.NewTrainer(c, pool); err != nil {
-			return err
-		}
+		tr.Restart(c)
 	}
 	if err := t.begin(f, stored != nil); err != nil {
 		return err

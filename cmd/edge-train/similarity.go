@@ -8,14 +8,27 @@ import (
 	"edgejepa/jepa/probe"
 )
 
-// cosines are those between the rows of two sets of features.
-func cosines(a, b probe.Features) []float64 {
+// cosines are those between the rows of two sets of features, with a common part taken off both.
+func cosines(a, b probe.Features, common []float64) []float64 {
 	out := make([]float64, a.N)
 	for i := range out {
-		x, y := a.X[i*a.D:(i+1)*a.D], b.X[i*b.D:(i+1)*b.D]
-		out[i] = dot(x, y) / math.Sqrt(dot(x, x)*dot(y, y))
+		var xy, xx, yy float64
+		for j := range a.D {
+			x, y := float64(a.X[i*a.D+j])-common[j], float64(b.X[i*a.D+j])-common[j]
+			xy, xx, yy = xy+x*y, xx+x*x, yy+y*y
+		}
+		out[i] = xy / math.Sqrt(xx*yy)
 	}
 	return out
+}
+
+// centre is the mean row.
+func centre(f probe.Features) []float64 {
+	mu := make([]float64, f.D)
+	for i, v := range f.X {
+		mu[i%f.D] += float64(v) / float64(f.N)
+	}
+	return mu
 }
 
 func dot(a, b []float32) (s float64) {
@@ -34,10 +47,7 @@ func mean(x []float64) (m float64) {
 
 // directions are the rows of f, mean-centred and of length one: cosines are then dot products, as k-NN takes them.
 func directions(f probe.Features) []float32 {
-	mu := make([]float64, f.D)
-	for i, v := range f.X {
-		mu[i%f.D] += float64(v) / float64(f.N)
-	}
+	mu := centre(f)
 	unit := make([]float32, len(f.X))
 	for i := range f.N {
 		x, s := f.X[i*f.D:(i+1)*f.D], 0.0
