@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,10 +54,9 @@ func (t *Trainer) WriteCheckpoint(w io.Writer) error {
 	return safetensors.WriteChecked(w, meta, t.tensors())
 }
 
-// WriteEncoders writes the context and the target encoder, ready for probe and export. more goes into the metadata.
-func (t *Trainer) WriteEncoders(w io.Writer, more map[string]string) error {
+// WriteEncoders writes the context and the target encoder, ready for probe and export.
+func (t *Trainer) WriteEncoders(w io.Writer) error {
 	meta := t.Config.Encoder.Metadata()
-	maps.Copy(meta, more)
 	meta["training"] = fmt.Sprintf(`{"preset":%q,"steps":%d,"batch":%d,"seed":%d}`, t.Config.Preset, t.step, t.Config.Batch, t.Config.Seed)
 	return safetensors.WriteChecked(w, meta, append(t.Context.Params.Tensors(vit.ContextPrefix), t.Target.Params.Tensors(vit.TargetPrefix)...))
 }
@@ -105,7 +105,7 @@ func (t *Trainer) Restore(f *safetensors.File) error {
 		v   *int
 	}{{"step", &t.step}, {"skipped", &t.skipped}, {"monitor_batches", &t.monitor.batches}} {
 		v, err := strconv.Atoi(f.Metadata[n.key])
-		if err != nil || v < 0 || v > 1<<40 {
+		if err != nil || v < 0 || v > math.MaxInt32 {
 			return fmt.Errorf("%s: the checkpoint's %s is %q", f.Path, n.key, f.Metadata[n.key])
 		}
 		*n.v = v

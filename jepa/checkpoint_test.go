@@ -19,7 +19,10 @@ func checkpointBytes(t *testing.T, tr *Trainer) []byte {
 // A run resumed from any checkpoint ends in the bytes of the uninterrupted one.
 func TestResumeIsExact(t *testing.T) {
 	c := microConfig()
-	const steps = 12
+	steps := 12
+	if testing.Short() {
+		c.Batch, steps = 3, 8
+	}
 	whole := newTrainer(t, c, 2)
 	var saved [][]byte
 	for s := range steps {
@@ -67,7 +70,7 @@ func TestEncodersFile(t *testing.T) {
 	tr := newTrainer(t, c, 1)
 	tr.Step(pictures(c, 1))
 	var b bytes.Buffer
-	require.NoError(t, tr.WriteEncoders(&b, map[string]string{"note": "x"}))
+	require.NoError(t, tr.WriteEncoders(&b))
 	f, err := safetensors.Parse(b.Bytes())
 	require.NoError(t, err)
 	for prefix, want := range map[string]*vit.Encoder{vit.ContextPrefix: tr.Context, vit.TargetPrefix: tr.Target} {

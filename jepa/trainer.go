@@ -1,7 +1,7 @@
 package jepa
 
 import (
-	"fmt"
+	"errors"
 	"math"
 
 	"edgejepa/internal/arena"
@@ -188,7 +188,7 @@ func (t *Trainer) Restart(c Config) {
 // InitFrom takes over the weights of an encoder of the same shape, for both the context and the target encoder.
 func (t *Trainer) InitFrom(e *vit.Encoder) error {
 	if e.Config != t.Config.Encoder {
-		return fmt.Errorf("the model is %s, the run wants %s", e.Config.JSON(), t.Config.Encoder.JSON())
+		return errors.New("jepa: InitFrom: the encoder has another configuration")
 	}
 	copy(t.Context.Params.Value, e.Params.Value)
 	copy(t.Target.Params.Value, e.Params.Value)

@@ -15,8 +15,8 @@ func Gemm(c []float32, ldc int, a []float32, lda, m int, b *Panels, init []float
 	if m == 0 || b.N == 0 {
 		return
 	}
-	if b.K == 0 || lda < b.K || ldc < b.N || len(a) < (m-1)*lda+b.K {
-		panic("kernels: Gemm: A or C is smaller than its shape")
+	if b.K == 0 || lda < b.K || ldc < b.N || len(a) < (m-1)*lda+b.K || len(b.Data) < PanelLen(b.K, b.N) {
+		panic("kernels: Gemm: A, B or C is smaller than its shape")
 	}
 	t := tile{rsA: lda, csA: 1, bsA: MR * lda, k: b.K}
 	step := tileRows(b.K)
@@ -42,7 +42,7 @@ func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels) {
 	if m == 0 || b.N == 0 || b.K == 0 {
 		return
 	}
-	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m {
+	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m || len(b.Data) < PanelLen(b.K, b.N) {
 		panic("kernels: AddGemmTN: an operand is smaller than its shape")
 	}
 	for k0 := 0; k0 < b.K; k0 += tnBlock {

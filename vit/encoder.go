@@ -32,7 +32,10 @@ func NewEncoder(c Config) (*Encoder, error) {
 
 // PlaceEncoder lays out an encoder of a valid configuration in an arena; grads says whether it will be trained.
 func PlaceEncoder(a *arena.Arena, c Config, grads bool) *Encoder {
-	e := &Encoder{Config: c, pos: SinCos2D(c.Dim, c.Grid(), c.Grid())}
+	e := &Encoder{Config: c}
+	if !a.Measuring() {
+		e.pos = SinCos2D(c.Dim, c.Grid(), c.Grid())
+	}
 	e.patch = e.Params.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
 	e.patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize} // a convolution, as files hold it
 	e.trunk = NewTrunk(&e.Params, "blocks", "norm", c.Dim, c.Depth, c.Heads, c.Hidden(), c.NormEps)
@@ -66,7 +69,6 @@ type Pass struct {
 	allOff  []int32        // 0, N, 2N, …
 	patches [][]float32    // [worker] of [embedRows, PatchLen]
 	packed  kernels.Panels // Train: every patch seen, for the patch embedding's gradient
-	strips  [][]float32    // [worker]
 	what    passTask
 	px      []float32
 	keep    []int32 // patch of each row
@@ -188,20 +190,20 @@ func (p *Pass) embed(r0, r1 int, patches []float32) {
 		for p.off[b+1] <= int32(r) {
 			b++
 		}
-		c.patchify(patches[(r-r0)*c.PatchLen():], p.px[b*c.PixelLen():], int(p.keep[r]))
+		c.Patchify(patches[(r-r0)*c.PatchLen():], p.px[b*c.PixelLen():], int(p.keep[r]))
 	}
 	if p.ws.mode == Train {
 		packRows(&p.packed, patches, r0, r1-r0)
 	}
 	x := p.ws.X[r0*c.Dim : r1*c.Dim]
-	p.enc.patch.apply(x, patches, r1-r0)
+	p.enc.patch.Apply(x, patches, r1-r0)
 	for r := r0; r < r1; r++ {
 		kernels.Add(x[(r-r0)*c.Dim:][:c.Dim], p.enc.pos[int(p.keep[r])*c.Dim:][:c.Dim])
 	}
 }
 
-// patchify copies one patch of a picture [C, S, S] to dst [C, P, P].
-func (c Config) patchify(dst, px []float32, patch int) {
+// Patchify copies one patch of a picture [C, S, S] to dst [C, P, P].
+func (c Config) Patchify(dst, px []float32, patch int) {
 	s, n := c.ImageSize, c.PatchSize
 	y0, x0 := patch/c.Grid()*n, patch%c.Grid()*n
 	for ch := range c.Channels {
@@ -231,12 +233,12 @@ func (r *Repacker) Include(linears func(yield func(*Linear) bool)) {
 func (r *Repacker) Repack() { r.pool.Do(r, len(r.linears)) }
 
 // Run renews one layer.
-func (r *Repacker) Run(n, _ int) { r.linears[n].pack() }
+func (r *Repacker) Run(n, _ int) { r.linears[n].Pack() }
 
 // Pack renews the encoder's packed weights on the calling goroutine, for those who load weights once.
 func (e *Encoder) Pack() {
 	for l := range e.Linears {
-		l.pack()
+		l.Pack()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"edgejepa/internal/arena"
 	"edgejepa/internal/safetensors"
 )
 
@@ -64,8 +65,22 @@ func (ps *Params) Tensors(prefix string) []safetensors.Tensor {
 }
 
 // Assign copies the parameters from a file's tensors of that prefix. F16 and BF16 are widened. The error is a
-// *ShapeError unless the names and shapes are exactly these.
+// *ShapeError unless the names and shapes are exactly these; nothing is copied then.
 func (ps *Params) Assign(f *safetensors.File, prefix string) error {
+	if err := ps.compare(f, prefix); err != nil {
+		return err
+	}
+	for _, p := range ps.List {
+		t, _ := f.Get(prefix + p.Name)
+		if err := t.Float32s(p.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare returns a *ShapeError unless a file's tensors of that prefix are exactly the parameters. It needs no Values.
+func (ps *Params) compare(f *safetensors.File, prefix string) error {
 	e := &ShapeError{Path: f.Path}
 	known := map[string]bool{}
 	for _, p := range ps.List {
@@ -75,7 +90,7 @@ func (ps *Params) Assign(f *safetensors.File, prefix string) error {
 		switch {
 		case !ok:
 			e.Missing = append(e.Missing, name)
-		case !slices.Equal(t.Shape, p.Shape) || t.Float32s(p.Value) != nil:
+		case !slices.Equal(t.Shape, p.Shape) || t.DType != safetensors.TypeF32 && t.DType != safetensors.TypeF16 && t.DType != safetensors.TypeBF16:
 			e.Misshapen = append(e.Misshapen, name)
 		}
 	}
@@ -125,6 +140,11 @@ func LoadEncoder(f *safetensors.File, prefix string) (*Encoder, error) {
 	}
 	if len(foreign) > 0 {
 		return nil, &ShapeError{Path: f.Path, Unknown: foreign}
+	}
+	// The configuration is a claim: its memory is set aside once the file is seen to fill it.
+	var measured arena.Arena
+	if err := PlaceEncoder(&measured, c, false).Params.compare(f, prefix); err != nil {
+		return nil, err
 	}
 	e, err := NewEncoder(c)
 	if err != nil {

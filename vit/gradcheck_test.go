@@ -1,7 +1,6 @@
 package vit
 
 import (
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +8,7 @@ import (
 	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/internal/rng"
+	"edgejepa/kernels/kerneltest"
 )
 
 func fill(x []float32, scale float64, key uint64) {
@@ -24,48 +24,6 @@ func dot(a, b []float32) float64 {
 		s += float64(a[i]) * float64(b[i])
 	}
 	return s
-}
-
-// directional compares a gradient with central differences of f and returns the worst relative disagreement over four
-// directions: each the gradient, along which f32 rounding hurts least, plus a random vector as long, without which
-// elements that the gradient wrongly holds at zero would never be moved.
-//
-// Two steps h and h/2 with Richardson's extrapolation leave an error of order h^4; h is 2^-8 of the tensor's size, so
-// that is 2^-32 times the fifth derivative, and the rounding of f, a sum in float64 of f32 values near 1, is of order
-// 2^-24 / h = 2^-16: both are below the 1e-3 that is asked for, a plain step's error at this h (7e-3) is not.
-func directional(x, grad []float32, f func() float64) (worst float64) {
-	norm := math.Sqrt(dot(grad, grad))
-	if norm == 0 {
-		return 1
-	}
-	was := append([]float32(nil), x...)
-	size := math.Sqrt(dot(x, x)/float64(len(x))) + 0.05
-	h := size * math.Sqrt(float64(len(x))) / 256
-	for try := range 4 {
-		s := rng.New(uint64(try), rng.PurposeProbe, 1, 1)
-		u := make([]float64, len(x))
-		want, scale := 0.0, math.Sqrt(1/float64(len(x)))
-		for i, g := range grad {
-			u[i] = float64(g) / norm
-			if s.IntN(2) == 0 {
-				u[i] += scale
-			} else {
-				u[i] -= scale
-			}
-			want += u[i] * float64(g)
-		}
-		at := func(h float64) float64 {
-			for i := range x {
-				x[i] = was[i] + float32(h*u[i])
-			}
-			return f()
-		}
-		slope := func(h float64) float64 { return (at(h) - at(-h)) / (2 * h) }
-		got := (4*slope(h/2) - slope(h)) / 3
-		worst = max(worst, math.Abs(got-want)/norm)
-	}
-	copy(x, was)
-	return worst
 }
 
 // model is an encoder with random weights, random pictures, ragged sequences and a random linear loss.
@@ -124,7 +82,7 @@ func TestGradients(t *testing.T) {
 	for _, p := range m.e.Params.List {
 		g := grads[off : off+p.Len()]
 		off += p.Len()
-		require.Less(t, directional(p.Value, g, m.loss), 1e-3, p.Name)
+		require.Less(t, kerneltest.Gradient(p.Value, g, m.loss), 1e-3, p.Name)
 	}
 }
 
@@ -136,7 +94,7 @@ func TestGradientCheckCatchesErrors(t *testing.T) {
 	wrong := func(change func(g []float32)) float64 {
 		g := append([]float32(nil), p.Grad...)
 		change(g)
-		return directional(p.Value, g, m.loss)
+		return kerneltest.Gradient(p.Value, g, m.loss)
 	}
 	require.Greater(t, wrong(func(g []float32) {
 		for i := range g {

@@ -15,16 +15,16 @@ type Linear struct {
 	backward kernels.Panels // W, packed; only where gradients are wanted
 }
 
-// pack renews the packed weights after a change of W.
-func (l *Linear) pack() {
+// Pack renews the packed weights after a change of W.
+func (l *Linear) Pack() {
 	l.forward.PackT(l.W.Value, l.In, l.In, l.Out)
 	if l.W.Grad != nil {
 		l.backward.Pack(l.W.Value, l.In, l.Out, l.In)
 	}
 }
 
-// apply is y [rows, Out] = x [rows, In]·Wᵀ + b on the calling goroutine.
-func (l *Linear) apply(y, x []float32, rows int) {
+// Apply is y [rows, Out] = x [rows, In]·Wᵀ + b on the calling goroutine.
+func (l *Linear) Apply(y, x []float32, rows int) {
 	kernels.Gemm(y, l.Out, x, l.In, rows, &l.forward, l.B.Value, 0)
 }
 
@@ -51,6 +51,9 @@ type Norm struct {
 	Dim        int
 	Gain, Bias *Param
 }
+
+// Apply is dst [rows, Dim] = norm(x) on the calling goroutine; dst may be x.
+func (n *Norm) Apply(dst, x []float32, rows int, eps float32) { n.apply(dst, x, nil, nil, rows, eps) }
 
 func (n *Norm) apply(dst, x, mean, rstd []float32, rows int, eps float32) {
 	kernels.LayerNorm(dst, x, n.Gain.Value, n.Bias.Value, mean, rstd, rows, n.Dim, eps)
@@ -117,7 +120,7 @@ func (o *LinearOp) Run(chunk, _ int) {
 	r1 := min(r0+rowsPerTask, o.rows)
 	switch o.what {
 	case linearForward:
-		l.apply(o.y[r0*l.Out:], o.x[r0*l.In:], r1-r0)
+		l.Apply(o.y[r0*l.Out:], o.x[r0*l.In:], r1-r0)
 	case linearInput:
 		if o.dx != nil {
 			l.applyGrad(o.dx[r0*l.In:], o.y[r0*l.Out:], r1-r0)

@@ -2,7 +2,6 @@ package vit
 
 import (
 	"fmt"
-	"math"
 
 	"edgejepa/kernels"
 )
@@ -105,7 +104,7 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out 
 	} else {
 		qkv, att := s.qkv[r*3*d:], s.att[r*d:]
 		b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
-		b.QKV.apply(qkv, n, rows)
+		b.QKV.Apply(qkv, n, rows)
 		for q := c.seq0; q < c.seq1; q++ {
 			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
 			probs := w.probs
@@ -114,15 +113,15 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out 
 			}
 			t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, ws.mode == Train, w)
 		}
-		b.Proj.apply(mid, att, rows)
+		b.Proj.Apply(mid, att, rows)
 		kernels.Add(mid, x)
 	}
 
 	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
-	b.FC1.apply(h, n, rows)
+	b.FC1.Apply(h, n, rows)
 	g := w.gelu[:rows*t.Hidden]
 	kernels.GELU(g, h)
-	b.FC2.apply(out, g, rows)
+	b.FC2.Apply(out, g, rows)
 	kernels.Add(out, mid)
 }
 
@@ -176,51 +175,3 @@ func packRows(p *kernels.Panels, x []float32, r, rows int) {
 		p.PackRowsAt(x, n, j, r, rows)
 	}
 }
-
-// attention is softmax(q·kᵀ/sqrt(d))·v for each head of one sequence. qkv is [T, 3D] with q, k and v side by side,
-// each of them heads side by side; att is [T, D]; probs gets the weights [heads, T, T] if keep, else it is scratch.
-func (t *Trunk) attention(att, qkv, probs []float32, tokens int, keep bool, w *scratch) {
-	d, hd := t.Dim, t.headDim()
-	scale := t.scale()
-	for h := range t.Heads {
-		q, k, v := qkv[h*hd:], qkv[d+h*hd:], qkv[2*d+h*hd:]
-		p := probs
-		if keep {
-			p = probs[h*tokens*tokens:]
-		}
-		w.panelA.PackT(k, 3*d, hd, tokens)
-		kernels.Gemm(p, tokens, q, 3*d, tokens, &w.panelA, nil, 0)
-		kernels.Softmax(p, tokens, tokens, tokens, scale)
-		w.panelB.Pack(v, 3*d, tokens, hd)
-		kernels.Gemm(att[h*hd:], d, p, tokens, tokens, &w.panelB, nil, 0)
-	}
-}
-
-// attentionGrad is the backward pass of attention: dqkv [T, 3D] from datt [T, D], the saved qkv and weights.
-//
-//	dV = Pᵀ·dO;  dP = dO·Vᵀ;  dS = P (dP - rowsum(dP P)) / sqrt(d);  dQ = dS·K;  dK = dSᵀ·Q
-func (t *Trunk) attentionGrad(dqkv, datt, qkv, probs []float32, tokens int, w *scratch) {
-	d, hd := t.Dim, t.headDim()
-	scale := t.scale()
-	for i := range tokens {
-		clear(dqkv[i*3*d+d : (i+1)*3*d]) // dK and dV are sums
-	}
-	for h := range t.Heads {
-		q, k, v := qkv[h*hd:], qkv[d+h*hd:], qkv[2*d+h*hd:]
-		dq, dk, dv := dqkv[h*hd:], dqkv[d+h*hd:], dqkv[2*d+h*hd:]
-		p, do, ds := probs[h*tokens*tokens:], datt[h*hd:], w.probs
-
-		w.panelA.Pack(do, d, tokens, hd)
-		kernels.AddGemmTN(dv, 3*d, p, tokens, tokens, &w.panelA)
-		w.panelB.PackT(v, 3*d, hd, tokens)
-		kernels.Gemm(ds, tokens, do, d, tokens, &w.panelB, nil, 0)
-		kernels.SoftmaxGrad(ds, ds, p, tokens, tokens, tokens, scale)
-		w.panelA.Pack(k, 3*d, tokens, hd)
-		kernels.Gemm(dq, 3*d, ds, tokens, tokens, &w.panelA, nil, 0)
-		w.panelB.Pack(q, 3*d, tokens, hd)
-		kernels.AddGemmTN(dk, 3*d, ds, tokens, tokens, &w.panelB)
-	}
-}
-
-// scale is 1/sqrt(head width).
-func (t *Trunk) scale() float32 { return float32(1 / math.Sqrt(float64(t.headDim()))) }

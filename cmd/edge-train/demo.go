@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"edgejepa/device"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/demoset"
 	"edgejepa/internal/durable"
@@ -33,6 +34,9 @@ type demoFlags struct {
 	seed     uint64
 	force    bool
 }
+
+// demoMarker is a file by which a folder is known for a demo's own, to be overwritten.
+const demoMarker = ".edgejepa-demo"
 
 const demoSize = 32 // side of the pictures and of the input, in pixels
 
@@ -67,7 +71,7 @@ func runDemo(ctx context.Context, io streams, f *demoFlags) error {
 		if !f.force {
 			return cli.Usagef("%s exists: --force overwrites it, --out takes another folder", f.out)
 		}
-		if _, err := os.Stat(dir("pictures")); err != nil {
+		if _, err := os.Stat(dir(demoMarker)); err != nil {
 			return cli.Usagef("%s is not an earlier demo: --out takes another folder", f.out)
 		}
 		for _, name := range []string{"pictures", "run", "model.safetensors", "NEIGHBOURS.png"} {
@@ -75,6 +79,12 @@ func runDemo(ctx context.Context, io streams, f *demoFlags) error {
 				return err
 			}
 		}
+	}
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(dir(demoMarker), nil, 0o644); err != nil {
+		return err
 	}
 	fmt.Fprintf(io.err, "drawing pictures in %s\n", dir("pictures"))
 	if err := demoset.Write(dir("pictures"), demoset.Options{PerClass: f.perClass, Size: demoSize, Seed: f.seed}); err != nil {
@@ -121,7 +131,12 @@ func (f *demoFlags) neighbours(ctx context.Context, io streams, pictures, model,
 	if err != nil {
 		return err
 	}
-	pool := parallel.New(max(1, f.threads))
+	here, _ := device.Here()
+	n, err := threads(f.threads, here)
+	if err != nil {
+		return err
+	}
+	pool := parallel.New(n)
 	defer pool.Close()
 	z := newFeaturizer(pool, pixels.Limits{}, m.Config(), m.NewEmbedder(pool, featureBatch))
 	x, err := z.features(ctx, l, fatal, func(int) {})

@@ -51,8 +51,9 @@ type exportReport struct {
 // fidelity compares the exported network with its f32 original, on pictures that did not calibrate it.
 type fidelity struct {
 	quant.Fidelity
-	SameNeighbour float64  `json:"same_nearest_neighbour"` // share of pictures, in percent, whose nearest neighbour is the same
-	KNN           *float64 `json:"knn,omitempty"`          // of the exported network, in percent, where there are labels
+	LayerPictures int      `json:"layer_pictures,omitempty"` // how many of the pictures the layers' figures are about
+	SameNeighbour float64  `json:"same_nearest_neighbour"`   // share of pictures, in percent, whose nearest neighbour is the same
+	KNN           *float64 `json:"knn,omitempty"`            // of the exported network, in percent, where there are labels
 	KNNFloat      *float64 `json:"knn_f32,omitempty"`
 	KNNOther      *float64 `json:"knn_other_encoder,omitempty"` // of the run's other encoder in f32
 }
@@ -76,7 +77,7 @@ lie in one sub-folder a class.`,
 	fs.StringVarP(&f.out, "out", "o", "", "file to write")
 	fs.StringVar(&f.format, "format", "int8", "int8, f16 or f32")
 	fs.StringVar(&f.encoder, "encoder", "context", "which of a run's encoders: context, or target, its slow average")
-	fs.StringArrayVar(&f.calibrate, "calibrate", nil, "pictures to calibrate int8 on and to report about (may be repeated)")
+	fs.StringArrayVar(&f.calibrate, "calibrate", nil, "pictures to calibrate int8 on and to compare with f32 on (may be repeated)")
 	fs.StringVar(&f.report, "report", "", "also write the report as JSON to this file")
 	fs.BoolVar(&f.force, "force", false, "overwrite --out")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores)")
@@ -168,7 +169,7 @@ func (e *exporter) skip(err error) {
 func (e *exporter) write(ctx context.Context, limits pixels.Limits, meta map[string]string) error {
 	f := e.flags
 	var q *quant.Encoder
-	if len(f.calibrate) > 0 {
+	if f.format == "int8" {
 		var err error
 		if q, err = e.compare(ctx, limits); err != nil {
 			return err
@@ -195,6 +196,11 @@ func (e *exporter) write(ctx context.Context, limits pixels.Limits, meta map[str
 		return err
 	}
 	e.report.Bytes = st.Size()
+	if f.format != "int8" && len(f.calibrate) > 0 {
+		if err := e.compareFile(ctx, limits); err != nil {
+			return err
+		}
+	}
 	if f.report == "" {
 		return nil
 	}
@@ -209,12 +215,22 @@ func marshal(v any) string {
 	return string(b)
 }
 
-// compare quantises on some of the --calibrate pictures and measures what was lost on others. For f16 and f32 there is
-// nothing to measure: those files hold the network itself.
-func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.Encoder, error) {
-	if e.flags.format != "int8" {
-		return nil, nil
+// compareFile measures what an f16 or f32 file lost, by reading it again.
+func (e *exporter) compareFile(ctx context.Context, limits pixels.Limits) error {
+	all, err := e.pictures()
+	if err != nil {
+		return err
 	}
+	m, err := quant.OpenModel(e.flags.out, vit.ContextPrefix)
+	if err != nil {
+		return err
+	}
+	e.report.Fidelity = &fidelity{}
+	return e.measure(ctx, limits, all, m.NewEmbedder(e.pool, featureBatch))
+}
+
+// compare quantises on some of the --calibrate pictures and measures what was lost on others.
+func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.Encoder, error) {
 	all, err := e.pictures()
 	if err != nil {
 		return nil, err
@@ -232,25 +248,32 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 	rest := labelled{paths: all.paths[cut:], classes: all.classes}
 	if all.y != nil {
 		rest.y = all.y[cut:]
-	} else {
-		rest.y = make([]int32, len(rest.paths))
 	}
 	if len(rest.paths) < 2 {
 		e.progress.Warnf("%d pictures are too few to measure fidelity on: give more than %d", len(all.paths), len(all.paths))
 		return q, nil
 	}
 	layers := z.decode(rest.paths[:min(calibrationPictures, len(rest.paths))], e.skip)
-	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.px, len(layers))}
-	z = newFeaturizer(e.pool, limits, c, e.enc.NewPass(e.pool, featureBatch), q.NewPass(e.pool, featureBatch), e.other.NewPass(e.pool, featureBatch))
-	x, err := z.features(ctx, rest, e.skip, func(done int) {
-		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(rest.paths)), Images: int64(done)})
+	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.px, len(layers)), LayerPictures: len(layers)}
+	return q, e.measure(ctx, limits, rest, q.NewPass(e.pool, featureBatch))
+}
+
+// measure fills the report's fidelity from the embeddings of pictures by the original and by what was exported.
+func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled, exported embedder) error {
+	labels := l.y != nil
+	if !labels {
+		l.y = make([]int32, len(l.paths))
+	}
+	z := newFeaturizer(e.pool, limits, e.enc.Config, e.enc.NewPass(e.pool, featureBatch), exported, e.other.NewPass(e.pool, featureBatch))
+	x, err := z.features(ctx, l, e.skip, func(done int) {
+		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(l.paths)), Images: int64(done)})
 	})
 	e.progress.Finish()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	e.report.Fidelity.measure(e.pool, x, all.y != nil, e.flags.seed)
-	return q, nil
+	e.report.Fidelity.measure(e.pool, x, labels, e.flags.seed)
+	return nil
 }
 
 // pictures draws up to calibrationPictures + reportPictures of the --calibrate pictures. Labels come with them when
@@ -321,7 +344,7 @@ func (r exportReport) print(w io.Writer, path string) error {
 	if f == nil {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "beside f32, on %d other pictures: cosine mean %.5f, least %.5f (centred %.4f); same nearest neighbour for %.1f %%\n",
+	_, err := fmt.Fprintf(w, "beside f32, on %d pictures: cosine mean %.5f, least %.5f (centred %.4f); same nearest neighbour for %.1f %%\n",
 		f.Pictures, f.MeanCosine, f.LeastCosine, f.MeanCentred, f.SameNeighbour)
 	if f.KNN != nil {
 		_, err = fmt.Fprintf(w, "k-NN %.2f %% (f32 %.2f %%, the run's other encoder in f32 %.2f %%)\n", *f.KNN, *f.KNNFloat, *f.KNNOther)

@@ -62,7 +62,8 @@ func TestUsage(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"pretrain"}, "requires at least 1 arg"},
+		{[]string{"pretrain"}, "--out"},
+		{[]string{"pretrain", "--out", out}, "requires at least 1 arg"},
 		{[]string{"pretrain", pictures}, "--out"},
 		{[]string{"frobnicate"}, "unknown command"},
 		{[]string{"pretrain", pictures, "--out", out, "--preset", "huge"}, "nano, tiny, small, base"},

@@ -62,9 +62,8 @@ func pretrainCommand(io streams) *cobra.Command {
 		Short: "Pretrain an encoder on pictures, without labels",
 		Long:  pretrainHelp,
 		Example: `  edge-train pretrain photos/ --out run --preset tiny --max-time 8h
-  edge-train pretrain photos/ --out run --resume
+  edge-train pretrain --out run --resume
   edge-train pretrain photos/ --out run --preset nano --image-size 64 --patch-size 8 --dry-run`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, paths []string) error {
 			if f.config != "" {
 				if err := cli.ApplyConfig(c.Flags(), f.config); err != nil {

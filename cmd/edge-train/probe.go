@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"edgejepa/device"
+	"edgejepa/internal/arena"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/parallel"
 	"edgejepa/internal/safetensors"
@@ -74,7 +76,7 @@ nothing, whatever its loss. Both encoders of a run are judged, the context encod
 	fs.StringVar(&f.test, "test", "", "labelled pictures to judge on (default: a fifth of --data)")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores)")
-	fs.Uint64Var(&f.seed, "seed", 0, "of the split and of the untrained network")
+	fs.Uint64Var(&f.seed, "seed", 0, "of the split")
 	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
 	return c
@@ -118,6 +120,29 @@ func loadEncoders(f *safetensors.File) (ctx, target *vit.Encoder, err error) {
 	return ctx, target, nil
 }
 
+// trainingSeed is the seed that a run's network started from, 0 where the file does not say.
+func trainingSeed(f *safetensors.File) uint64 {
+	var t struct{ Seed uint64 }
+	for _, key := range []string{"training", "run"} {
+		if json.Unmarshal([]byte(f.Metadata[key]), &t) == nil && f.Metadata[key] != "" {
+			break
+		}
+	}
+	return t.Seed
+}
+
+// evalBytes is what probing while training takes.
+func evalBytes(c vit.Config, workers int) int64 {
+	pool := parallel.New(workers)
+	defer pool.Close()
+	passes := arena.Measure(func(a *arena.Arena) *vit.Pass {
+		e := vit.PlaceEncoder(a, c, false) // the untrained network
+		e.PlacePass(a, pool, featureBatch, featureBatch*c.Tokens(), vit.Infer)
+		return e.PlacePass(a, pool, featureBatch, featureBatch*c.Tokens(), vit.Infer)
+	})
+	return passes + 2*4*featureBatch*int64(c.PixelLen())
+}
+
 // untrained is an encoder of that shape at its initial weights.
 func untrained(c vit.Config, seed uint64) (*vit.Encoder, error) {
 	e, err := vit.NewEncoder(c)
@@ -150,7 +175,7 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 	if err != nil {
 		return err
 	}
-	random, err := untrained(contextEnc.Config, f.seed)
+	random, err := untrained(contextEnc.Config, trainingSeed(file))
 	if err != nil {
 		return err
 	}
@@ -250,7 +275,7 @@ func newJudge(ctx context.Context, dir string, every int, pool *parallel.Pool, l
 	if err != nil {
 		return nil, err
 	}
-	j := &judge{every: max(1, every), pool: pool, skip: skip}
+	j := &judge{every: every, pool: pool, skip: skip}
 	j.train, j.test = all.split(testShare, seed)
 	random, err := untrained(e.Config, seed)
 	if err != nil {

@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
 
-	"encoding/json"
+	"github.com/spf13/pflag"
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
@@ -24,32 +26,9 @@ import (
 const (
 	defaultCheckpointEvery = 10 * time.Minute
 	logEvery               = 10 * time.Second // between two lines of metrics.jsonl, at most
+	defaultEvals           = 10               // evaluations of a run with --eval, beside the one at its start
+	maxSkips               = 50               // steps in a row without a finite gradient that end a run
 )
-
-// runConfig is config.json: everything resolved, so that the run can be repeated.
-type runConfig struct {
-	Program  string      `json:"program"`
-	Paths    []string    `json:"paths"`
-	Pictures int         `json:"pictures"`
-	Names    string      `json:"names_sha256"` // of the pictures' paths, in order
-	Run      jepa.Config `json:"run"`
-}
-
-func readRunConfig(dir string) (runConfig, error) {
-	var rc runConfig
-	path := filepath.Join(dir, configFile)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return rc, err
-	}
-	if err := json.Unmarshal(b, &rc); err != nil {
-		return rc, fmt.Errorf("%s: %w", path, err)
-	}
-	if err := rc.Run.Validate(); err != nil {
-		return rc, fmt.Errorf("%s: %w", path, err)
-	}
-	return rc, nil
-}
 
 // training is a run under way.
 type training struct {
@@ -65,152 +44,165 @@ type training struct {
 	deadline time.Time // zero: none
 
 	collapsed bool
+	skips     int // steps passed over, in a row
+	paced     bool
+	begun     time.Time
 	logged    time.Time
 	loggedAt  int // step of the last line
 	saved     time.Time
 }
 
+// number is a figure that may not be finite, which JSON writes as null.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
 // metrics is one line of metrics.jsonl.
 type metrics struct {
-	Step            int     `json:"step"`
-	Epoch           float64 `json:"epoch"`
-	Loss            float64 `json:"loss"`
-	VarianceLoss    float64 `json:"variance_loss,omitempty"`
-	LR              float64 `json:"lr"`
-	WeightDecay     float64 `json:"weight_decay"`
-	EMA             float64 `json:"ema"`
-	GradNorm        float64 `json:"grad_norm"`
-	ImagesPerSecond float64 `json:"images_per_second"`
-	FeatureStd      float64 `json:"feature_std"`
-	RankMe          float64 `json:"rankme"`
-	SkippedSteps    int     `json:"skipped_steps"`
-	*judgement              // with --eval
+	Step            int    `json:"step"`
+	Epoch           number `json:"epoch"`
+	Loss            number `json:"loss"`
+	VarianceLoss    number `json:"variance_loss"`
+	LR              number `json:"lr"`
+	WeightDecay     number `json:"weight_decay"`
+	EMA             number `json:"ema"`
+	GradNorm        number `json:"grad_norm"`
+	ImagesPerSecond number `json:"images_per_second"`
+	FeatureStd      number `json:"feature_std"`
+	RankMe          number `json:"rankme"`
+	SkippedSteps    int    `json:"skipped_steps"`
+	*judgement             // with --eval
 }
 
 // errStopped ends a run at its --max-time.
 var errStopped = errors.New("stopped at --max-time")
 
-// loop trains until the last step, the deadline or an interruption, and leaves a checkpoint in each case.
-func (t *training) loop(ctx context.Context) error {
-	c := t.config.Run
-	now := time.Now()
-	t.logged, t.saved, t.loggedAt = now, now, t.trainer.Done()
-	if t.judge != nil && t.trainer.Done() == 0 {
-		if err := t.log(ctx, jepa.Stats{}, true); err != nil {
+// pretrain is the command: everything that can be checked is checked before anything is touched.
+func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.FlagSet, paths []string) error {
+	begin := time.Now()
+	progress := cli.NewProgress(io.err, "step", f.logFormat, f.quiet)
+	p, err := f.plan(flags.Changed, paths, progress)
+	if err != nil {
+		return err
+	}
+	p.describe(progress, time.Duration(f.maxTime))
+	if f.dryRun {
+		return nil
+	}
+	if f.threads > 0 {
+		limitThreads(f.threads)
+	}
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return err
+	}
+	lock, err := durable.LockDir(f.out)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	pool := parallel.New(p.workers)
+	defer pool.Close()
+	tr, err := jepa.NewTrainer(p.config.Run, pool)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, every: time.Duration(f.checkpointEvery)}
+	p.set.Cache(p.cache)
+	if f.maxTime > 0 {
+		t.deadline = begin.Add(time.Duration(f.maxTime))
+	}
+	evals := time.Duration(0)
+	if f.eval != "" {
+		begun := time.Now()
+		if t.judge, err = newJudge(ctx, f.eval, f.evalEvery, pool, p.limits, tr.Context, p.config.Run.Seed, func(err error) { progress.Warnf("skipping %v", err) }); err != nil {
 			return err
 		}
+		evals = (defaultEvals + 2) * time.Since(begun)
 	}
-	for t.trainer.Done() < c.Steps {
-		b, err := t.loader.Next(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				return err
-			}
-			return t.leave(context.Cause(ctx))
-		}
-		st := t.trainer.Step(b.Pixels)
-		if st.Skipped {
-			t.progress.Warnf("step %d: the gradient is not finite; the step was passed over", st.Step)
-		}
-		last := st.Step == c.Steps
-		eval := t.judge != nil && (st.Step%t.judge.every == 0 || last)
-		if now := time.Now(); last || eval || st.Step == 1 || now.Sub(t.logged) >= logEvery {
-			if err := t.log(ctx, st, eval); err != nil {
-				return err
-			}
-		}
-		t.progress.Update(cli.Status{Done: int64(st.Step), Total: int64(c.Steps), Images: int64(st.Step) * int64(c.Batch), Loss: st.Loss})
-		switch now := time.Now(); {
-		case last:
-		case ctx.Err() != nil:
-			return t.leave(context.Cause(ctx))
-		case !t.deadline.IsZero() && now.After(t.deadline):
-			return t.leave(errStopped)
-		case now.Sub(t.saved) >= t.every:
-			if err := t.save(); err != nil {
-				return err
-			}
-		}
-	}
-	return t.leave(nil)
-}
-
-// log writes one line of metrics, and warns when the features collapse.
-func (t *training) log(ctx context.Context, st jepa.Stats, eval bool) error {
-	c, now := t.config.Run, time.Now()
-	m := metrics{
-		Step: t.trainer.Done(), Epoch: float64(t.trainer.Done()) * float64(c.Batch) / float64(t.config.Pictures),
-		Loss: st.Loss, VarianceLoss: st.Variance, LR: st.LR, WeightDecay: st.WeightDecay, EMA: st.EMA, GradNorm: st.GradNorm,
-		SkippedSteps: t.trainer.Skipped(),
-	}
-	if steps := m.Step - t.loggedAt; steps > 0 {
-		m.ImagesPerSecond = float64(steps*c.Batch) / now.Sub(t.logged).Seconds()
-	}
-	if x, n, d := t.trainer.Recent(); n >= 2 {
-		f := probe.Features{X: x, N: n, D: d}
-		m.RankMe, m.FeatureStd = probe.RankMe(t.pool, f), probe.FeatureStd(f)
-		t.warnOfCollapse(m)
-	}
-	if eval {
-		j, err := t.judge.judge(ctx)
+	if p.timed {
+		steps, err := t.measureSteps(ctx, p, begin, time.Duration(f.maxTime), evals)
 		if err != nil {
 			return err
 		}
-		m.judgement = j
-		t.progress.Infof("step %d: linear probe %.2f %% (untrained %.2f), k-NN %.2f %% (untrained %.2f), RankMe %.1f",
-			m.Step, j.Linear, j.LinearRandom, j.KNN, j.KNNRandom, m.RankMe)
+		p.config.Run.SetSteps(steps)
+		tr.Restart(p.config.Run)
 	}
-	t.logged, t.loggedAt = time.Now(), m.Step
-	return t.lines.Append(m)
-}
-
-// warnOfCollapse says once, plainly, when the features of different pictures have become alike. The limits are those at
-// which public runs of this size were past saving; healthy ones stay a factor of ten away.
-func (t *training) warnOfCollapse(m metrics) {
-	if m.Step < 50 {
-		return
+	t.config = p.config
+	if t.judge != nil && t.judge.every <= 0 {
+		t.judge.every = max(1, p.config.Run.Steps/defaultEvals)
 	}
-	collapsed := m.RankMe < 1.5 || m.FeatureStd < 1e-3
-	if collapsed && !t.collapsed {
-		t.progress.Warnf("step %d: COLLAPSE: features of different pictures are all but equal (RankMe %.2f, feature_std %.5f). "+
-			"The loss means nothing now. Start again with a lower --lr, a higher --variance-weight or a larger --batch.", m.Step, m.RankMe, m.FeatureStd)
-	}
-	t.collapsed = collapsed
-}
-
-// save writes a checkpoint. The log is flushed first, so that it covers what the checkpoint has.
-func (t *training) save() error {
-	if err := t.lines.Sync(); err != nil {
+	if err := t.begin(p); err != nil {
 		return err
 	}
-	t.saved = time.Now()
-	return durable.SaveCheckpoint(t.dir, checkpointFile, t.trainer.WriteCheckpoint)
+	if t.lines, err = durable.AppendLines(filepath.Join(f.out, metricsFile)); err != nil {
+		return err
+	}
+	defer t.lines.Close()
+	t.loader = p.loader(tr.Done())
+	defer t.loader.Close()
+	if err := t.leave(ctx, t.loop(ctx)); err != nil {
+		return err
+	}
+	if p.set.Skipped() > 0 {
+		return cli.ErrSkipped
+	}
+	return nil
 }
 
-// leave ends the run: checkpoint and encoders are written whatever the reason.
-func (t *training) leave(reason error) error {
-	t.progress.Finish()
-	if err := t.save(); err != nil {
-		return err
+// begin sets the trainer to the run's start, or to its newest checkpoint.
+func (t *training) begin(p *plan) error {
+	if p.resume {
+		// What an earlier stop exported would soon be older than the checkpoint.
+		if err := os.Remove(filepath.Join(t.dir, encoderFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		found, err := t.restore()
+		if err != nil {
+			return err
+		}
+		if found {
+			t.progress.Infof("resumed at step %d", t.trainer.Done())
+			return nil
+		}
+		if p.config.InitFrom != "" && p.init == nil {
+			return cli.Usagef("--resume: the run had no checkpoint yet: give its --init-from again")
+		}
+		t.progress.Infof("no checkpoint yet: starting at step 0")
+	} else {
+		if err := t.clean(); err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { return writeJSON(w, t.config) }
+		if err := durable.WriteFile(filepath.Join(t.dir, configFile), 0o644, write); err != nil {
+			return err
+		}
 	}
-	write := func(w io.Writer) error { return t.trainer.WriteEncoders(w, nil) }
-	if err := durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, write); err != nil {
-		return err
-	}
-	done, steps := t.trainer.Done(), t.config.Run.Steps
-	switch {
-	case reason == nil:
-		t.progress.Infof("done: %d steps; %s holds both encoders", done, filepath.Join(t.dir, encoderFile))
+	if p.init == nil {
 		return nil
-	case errors.Is(reason, errStopped):
-		t.progress.Infof("time is up at step %d of %d; the state is saved: --resume goes on, probe and export work now", done, steps)
-		return nil
 	}
-	t.progress.Infof("stopped at step %d of %d; the state is saved: --resume goes on exactly here", done, steps)
-	return reason
+	return t.trainer.InitFrom(p.init)
 }
 
-// restore brings the trainer to the newest complete checkpoint of dir. It returns false when there is none.
+// clean removes a run that --force overwrites.
+func (t *training) clean() error {
+	if err := durable.Sweep(t.dir); err != nil {
+		return err
+	}
+	for _, name := range runFiles {
+		if err := os.Remove(filepath.Join(t.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore brings the trainer to the newest complete checkpoint of the run. It returns false when there is none. Lines of
+// the log from after it are dropped: they will be written again.
 func (t *training) restore() (bool, error) {
 	var loaded *safetensors.File
 	_, refused, err := durable.Recover(t.dir, checkpointFile, func(path string) error {
@@ -226,18 +218,156 @@ func (t *training) restore() (bool, error) {
 	for _, r := range refused {
 		t.progress.Warnf("a damaged checkpoint was put aside: %v", r)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if err := t.trainer.Restore(loaded); err != nil {
-		return false, err
+	found := !errors.Is(err, fs.ErrNotExist)
+	if found {
+		if err == nil {
+			err = t.trainer.Restore(loaded)
+		}
+		if err != nil {
+			return false, err
+		}
 	}
 	done := t.trainer.Done()
-	return true, durable.TruncateJSONL(filepath.Join(t.dir, metricsFile), func(line []byte) bool {
+	return found, durable.TruncateJSONL(filepath.Join(t.dir, metricsFile), func(line []byte) bool {
 		var m struct{ Step int }
-		return json.Unmarshal(line, &m) == nil && m.Step <= done
+		return found && json.Unmarshal(line, &m) == nil && m.Step <= done
 	})
+}
+
+// loop trains until the last step, the deadline, an interruption or an error.
+func (t *training) loop(ctx context.Context) error {
+	c := t.config.Run
+	t.begun = time.Now()
+	t.logged, t.saved, t.loggedAt = t.begun, t.begun, t.trainer.Done()
+	if t.judge != nil && t.trainer.Done() == 0 {
+		if err := t.log(ctx, jepa.Stats{}, true); err != nil {
+			return err
+		}
+	}
+	for t.trainer.Done() < c.Steps {
+		b, err := t.loader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		st := t.trainer.Step(b.Pixels)
+		if err := t.watch(st); err != nil {
+			return err
+		}
+		last := st.Step == c.Steps
+		eval := t.judge != nil && (st.Step%t.judge.every == 0 || last)
+		now := time.Now()
+		if last || eval || st.Step == 1 || now.Sub(t.logged) >= logEvery {
+			if err := t.log(ctx, st, eval); err != nil {
+				return err
+			}
+		}
+		t.progress.Update(cli.Status{Done: int64(st.Step), Total: int64(c.Steps), Images: int64(st.Step) * int64(c.Batch), Loss: st.Loss})
+		switch {
+		case last:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !t.deadline.IsZero() && now.After(t.deadline):
+			return errStopped
+		case now.Sub(t.saved) >= t.every:
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// watch warns of steps that were passed over, and ends a run that has diverged for good.
+func (t *training) watch(st jepa.Stats) error {
+	if !st.Skipped {
+		t.skips = 0
+		return nil
+	}
+	if t.skips++; t.skips == 1 {
+		t.progress.Warnf("step %d: the gradient is not finite; the step is passed over", st.Step)
+	}
+	if t.skips == maxSkips {
+		return fmt.Errorf("the gradient has not been finite for %d steps: the run has diverged; start again with a lower --lr (now %g)", maxSkips, t.config.Run.LR)
+	}
+	return nil
+}
+
+// log writes one line of metrics, and warns when the features collapse.
+func (t *training) log(ctx context.Context, st jepa.Stats, eval bool) error {
+	c, now := t.config.Run, time.Now()
+	epochs := float64(t.trainer.Done()) * float64(c.Batch) / float64(t.config.Pictures)
+	m := metrics{
+		Step: t.trainer.Done(), Epoch: number(epochs),
+		Loss: number(st.Loss), VarianceLoss: number(st.Variance), LR: number(st.LR), WeightDecay: number(st.WeightDecay),
+		EMA: number(st.EMA), GradNorm: number(st.GradNorm), SkippedSteps: t.trainer.Skipped(),
+	}
+	if steps := m.Step - t.loggedAt; steps > 0 {
+		perSecond := float64(steps*c.Batch) / now.Sub(t.logged).Seconds()
+		m.ImagesPerSecond = number(perSecond)
+		if !t.paced && now.Sub(t.begun) >= logEvery && steps > 1 {
+			t.paced = true
+			t.progress.Infof("an epoch takes about %s", cli.Span(time.Duration(float64(t.config.Pictures)/perSecond*float64(time.Second))))
+		}
+	}
+	if x, n, d := t.trainer.Recent(); n >= 2 {
+		f := probe.Features{X: x, N: n, D: d}
+		m.RankMe, m.FeatureStd = number(probe.RankMe(t.pool, f)), number(probe.FeatureStd(f))
+		t.warnOfCollapse(m)
+	}
+	if eval {
+		j, err := t.judge.judge(ctx)
+		if err != nil {
+			return err
+		}
+		m.judgement = j
+		t.progress.Infof("step %d: linear probe %.2f %% (untrained %.2f), k-NN %.2f %% (untrained %.2f), RankMe %.1f",
+			m.Step, j.Linear, j.LinearRandom, j.KNN, j.KNNRandom, float64(m.RankMe))
+	}
+	t.logged, t.loggedAt = time.Now(), m.Step
+	return t.lines.Append(m)
+}
+
+// warnOfCollapse says once, plainly, when the features of different pictures have become alike. The limits are those at
+// which public runs of this size were past saving; healthy ones stay a factor of ten away.
+func (t *training) warnOfCollapse(m metrics) {
+	if m.Step < 50 {
+		return
+	}
+	collapsed := m.RankMe < 1.5 || m.FeatureStd < 1e-3
+	if collapsed && !t.collapsed {
+		t.progress.Warnf("step %d: COLLAPSE: features of different pictures are all but equal (RankMe %.2f, feature_std %.5f). "+
+			"The loss means nothing now. Start again with a lower --lr, a higher --variance-weight or a larger --batch.",
+			m.Step, float64(m.RankMe), float64(m.FeatureStd))
+	}
+	t.collapsed = collapsed
+}
+
+// save writes a checkpoint. The log is flushed first, so that it covers what the checkpoint has; a log that cannot be
+// flushed is no reason to lose the checkpoint.
+func (t *training) save() error {
+	t.saved = time.Now()
+	return errors.Join(t.lines.Sync(), durable.SaveCheckpoint(t.dir, checkpointFile, t.trainer.WriteCheckpoint))
+}
+
+// leave ends the run for any reason, nil being that it is done: checkpoint and encoders are written in every case.
+func (t *training) leave(ctx context.Context, reason error) error {
+	t.progress.Finish()
+	saving := t.save()
+	if saving == nil {
+		saving = durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, t.trainer.WriteEncoders)
+	}
+	done, steps := t.trainer.Done(), t.config.Run.Steps
+	switch {
+	case saving != nil:
+	case reason == nil:
+		t.progress.Infof("done: %d steps; %s holds both encoders", done, filepath.Join(t.dir, encoderFile))
+	case errors.Is(reason, errStopped):
+		t.progress.Infof("time is up at step %d of %d; the state is saved: --resume goes on, probe and export work now", done, steps)
+		return nil
+	case ctx.Err() != nil:
+		t.progress.Infof("stopped at step %d of %d; the state is saved: --resume goes on exactly here", done, steps)
+	default:
+		t.progress.Infof("step %d of %d is saved: --resume goes on from here", done, steps)
+	}
+	return finishErr(reason, saving)
 }

@@ -15,9 +15,11 @@ func cosines(a, b probe.Features, common []float64) []float64 {
 		var xy, xx, yy float64
 		for j := range a.D {
 			x, y := float64(a.X[i*a.D+j])-common[j], float64(b.X[i*a.D+j])-common[j]
-			xy, xx, yy = xy+x*y, xx+x*x, yy+y*y
+			xy, xx, yy = xy+float64(x*y), xx+float64(x*x), yy+float64(y*y)
 		}
-		out[i] = xy / math.Sqrt(xx*yy)
+		if out[i] = 1; xx != yy || xy != xx { // equal rows, zeros among them, have cosine 1
+			out[i] = xy / math.Sqrt(max(float64(xx*yy), 1e-300))
+		}
 	}
 	return out
 }
@@ -33,7 +35,7 @@ func centre(f probe.Features) []float64 {
 
 func dot(a, b []float32) (s float64) {
 	for i := range a {
-		s += float64(a[i]) * float64(b[i])
+		s += float64(float64(a[i]) * float64(b[i]))
 	}
 	return s
 }
@@ -53,7 +55,7 @@ func directions(f probe.Features) []float32 {
 		x, s := f.X[i*f.D:(i+1)*f.D], 0.0
 		for j, v := range x {
 			c := float64(v) - mu[j]
-			s += c * c
+			s += float64(c * c)
 		}
 		s = math.Sqrt(s) + 1e-12
 		for j, v := range x {

@@ -28,6 +28,9 @@ const (
 	encoderFile    = "encoder.safetensors"
 )
 
+// runFiles are all of them.
+var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile}
+
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -60,9 +63,9 @@ func modelPath(path string) (string, error) {
 	if !st.IsDir() {
 		return path, nil
 	}
-	newest := filepath.Join(path, encoderFile)
-	if _, err := os.Stat(newest); err == nil {
-		return newest, nil
+	encoders := filepath.Join(path, encoderFile)
+	if _, err := os.Stat(encoders); err == nil {
+		return encoders, nil
 	}
 	p, err := durable.LoadNewest(path, checkpointFile, func(p string) error {
 		f, err := safetensors.Open(p)

@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,5 +94,57 @@ func TestFill(t *testing.T) {
 		if k == Denormal {
 			require.Greater(t, denormals, len(x)/2)
 		}
+	}
+}
+
+// TestGradient: a right gradient passes at 1e-4, and each way of being wrong fails at the 1e-3 that tests ask for.
+func TestGradient(t *testing.T) {
+	x, y := make([]float32, 50), make([]float32, 50)
+	Fill(x, Normal, 1)
+	Fill(y, Normal, 2)
+	f := func() (s float64) { // sum of x^3 y / 3
+		for i, v := range x {
+			s += math.Pow(float64(v), 3) * float64(y[i]) / 3
+		}
+		return s
+	}
+	grad := func(change func(g []float32)) []float32 {
+		g := make([]float32, len(x))
+		for i, v := range x {
+			g[i] = v * v * y[i]
+		}
+		change(g)
+		return g
+	}
+	was := slices.Clone(x)
+	require.Less(t, Gradient(x, grad(func([]float32) {}), f), 1e-4)
+	require.Equal(t, was, x)
+	largest := func(g []float32) int {
+		at := 0
+		for i, v := range g {
+			if math.Abs(float64(v)) > math.Abs(float64(g[at])) {
+				at = i
+			}
+		}
+		return at
+	}
+	for name, change := range map[string]func(g []float32){
+		"sign": func(g []float32) {
+			for i := range g {
+				g[i] = -g[i]
+			}
+		},
+		"one percent": func(g []float32) {
+			for i := range g {
+				g[i] *= 1.01
+			}
+		},
+		"one element lost":   func(g []float32) { g[largest(g)] = 0 },
+		"one element's sign": func(g []float32) { g[3] = -g[3] },
+		"order":              func(g []float32) { slices.Reverse(g) },
+		"nothing":            func(g []float32) { clear(g) },
+		"NaN":                func(g []float32) { g[7] = float32(math.NaN()) },
+	} {
+		require.False(t, Gradient(x, grad(change), f) < 5e-3, name)
 	}
 }
