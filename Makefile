@@ -66,7 +66,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 .PHONY: lint
 lint: ## gofmt, go vet on every platform, staticcheck
-	@unformatted=$$(git ls-files -co --exclude-standard -- '*.go' | while read -r f; do [ ! -f "$$f" ] || gofmt -l "$$f"; done); \
+	@unformatted=$$(gofmt -l .) || exit 1; \
 	  if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	@for p in $(VETTED); do echo "go vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
 	$(GO) vet -tags purego ./...

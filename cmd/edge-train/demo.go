@@ -15,7 +15,7 @@ import (
 
 	"edgejepa/device"
 	"edgejepa/internal/cli"
-	"edgejepa/internal/demoset"
+	"edgejepa/cmd/edge-train/demoset"
 	"edgejepa/internal/durable"
 	"edgejepa/internal/parallel"
 	"edgejepa/jepa/probe"

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/cli"
-	"edgejepa/internal/demoset"
+	"edgejepa/cmd/edge-train/demoset"
 )
 
 // TestMain makes the test binary the program itself when a test starts it as a child, to be killed.

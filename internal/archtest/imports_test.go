@@ -30,7 +30,6 @@ var layers = map[string][]string{
 	"internal/cpu":         {"golang.org/x/sys/cpu"},
 	"internal/arena":       {"fp"},
 	"internal/archtest":    nil,
-	"internal/demoset":     {"internal/rng", "golang.org/x/image"},
 
 	"fp":                      {"internal/cpu", "github.com/x448/float16"},
 	"kernels":                 {"fp", "internal/cpu", "internal/parallel", "kernels/internal/coef"},
@@ -51,8 +50,9 @@ var layers = map[string][]string{
 	"device": {"internal/cpu"},
 	"quant":  {"vit", "kernels", "fp", "internal/*"},
 
-	"cmd/edge-embed": {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},
-	"cmd/edge-train": {"*", "github.com/spf13/cobra"},
+	"cmd/edge-embed":         {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},
+	"cmd/edge-train/demoset": {"fp", "internal/rng", "golang.org/x/image"},
+	"cmd/edge-train":         {"*", "cmd/edge-train/demoset", "github.com/spf13/cobra"},
 }
 
 // testOnly are packages that nothing but tests imports.
