@@ -21,6 +21,7 @@ build: ## the two programs for this machine, into bin/
 .PHONY: demo
 demo: build ## draw a picture set, then pretrain, probe, export and embed
 	bin/edge-train demo --out $(DEMO) --force
+	bin/edge-embed --model $(DEMO)/model.safetensors --force -o $(DEMO)/vectors.jsonl $(DEMO)/pictures
 
 .PHONY: test
 test: test-native test-purego test-arm64 ## every test: natively, in pure Go, on emulated ARM cores
@@ -34,11 +35,11 @@ ISA := $(shell \
 
 .PHONY: test-native
 test-native:
-	EDGEJEPA_REQUIRE_ISA=$(ISA) $(GO) test ./...
+	EDGEJEPA_REQUIRE_ISA=$(ISA) $(GO) test -count=1 ./...
 
 .PHONY: test-purego
 test-purego:
-	$(GO) test -tags purego ./...
+	$(GO) test -count=1 -tags purego ./...
 
 .PHONY: test-arm64
 test-arm64: ## short tests on emulated cortex-a53, a72 and a76

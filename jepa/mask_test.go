@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/rng"
 )
 
 // checkMasks holds what every batch of masks promises: shapes, bounds, order, enough context, targets that are
@@ -460,4 +462,55 @@ var goldenMasks = &Masks{
 	ContextOff: []int32{0, 8, 18},
 	Targets:    []int32{9, 10, 13, 14, 1, 2, 5, 6, 1, 2, 5, 6, 5, 6, 9, 10},
 	TargetLen:  4,
+}
+
+// Whatever settings Validate lets through, the sampler ends and keeps its promises, the bounds that memory is laid out by
+// among them.
+func FuzzMasks(f *testing.F) {
+	f.Add(uint8(8), uint8(8), 0.15, 0.2, 0.75, 1.5, 0.85, 1.0, uint8(4), uint8(6), false, false, uint64(1))
+	f.Add(uint8(14), uint8(14), 0.15, 0.2, 0.75, 1.5, 0.85, 1.0, uint8(4), uint8(10), false, true, uint64(2))
+	f.Add(uint8(4), uint8(32), 0.01, 0.7, 0.06, 19.0, 0.9, 0.95, uint8(32), uint8(1), true, false, uint64(3))
+	f.Add(uint8(9), uint8(5), 0.2, 0.2, 1.0, 1.0, 0.5, 0.5, uint8(1), uint8(3), true, true, uint64(4))
+	f.Fuzz(func(t *testing.T, h, w uint8, s0, s1, a0, a1, c0, c1 float64, targets, keep uint8, equal, compat bool, seed uint64) {
+		c := MaskConfig{
+			GridH: int(h), GridW: int(w), TargetScale: [2]float64{s0, s1}, TargetAspect: [2]float64{a0, a1},
+			ContextScale: [2]float64{c0, c1}, Targets: int(targets), MinKeep: int(keep), EqualContext: equal, Compat: compat,
+		}
+		if c.Validate() != nil {
+			return
+		}
+		var m Masks
+		s := NewSampler(c)
+		for step := range 4 {
+			s.Sample(&m, seed, step, 3)
+			require.NoError(t, checkMasks(c, &m, 3), "%+v", c)
+		}
+	})
+}
+
+// The same over settings drawn at random, most of them odd.
+func TestMasksAnySettings(t *testing.T) {
+	var m Masks
+	valid := 0
+	for i := range 3000 {
+		r := rng.New(3, rng.PurposeMask, uint64(i), 0)
+		upTo := func(lo, hi float64) [2]float64 {
+			a, b := lo+r.Float64()*(hi-lo), lo+r.Float64()*(hi-lo)
+			return [2]float64{min(a, b), max(a, b)}
+		}
+		c := MaskConfig{
+			GridH: 3 + r.IntN(30), GridW: 3 + r.IntN(30), TargetScale: upTo(0.001, 0.9), TargetAspect: upTo(0.06, 6),
+			ContextScale: upTo(0.3, 1), Targets: 1 + r.IntN(8), MinKeep: 1 + r.IntN(20), EqualContext: r.IntN(2) == 0, Compat: r.IntN(3) == 0,
+		}
+		if c.Validate() != nil {
+			continue
+		}
+		valid++
+		s := NewSampler(c)
+		for step := range 3 {
+			s.Sample(&m, uint64(i), step, 3)
+			require.NoError(t, checkMasks(c, &m, 3), "%+v", c)
+		}
+	}
+	require.Greater(t, valid, 300)
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"edgejepa/cmd/edge-train/demoset"
 	"edgejepa/device"
 	"edgejepa/internal/cli"
-	"edgejepa/cmd/edge-train/demoset"
 	"edgejepa/internal/durable"
 	"edgejepa/internal/parallel"
 	"edgejepa/jepa/probe"

@@ -15,8 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"edgejepa/internal/cli"
 	"edgejepa/cmd/edge-train/demoset"
+	"edgejepa/internal/cli"
 )
 
 // TestMain makes the test binary the program itself when a test starts it as a child, to be killed.

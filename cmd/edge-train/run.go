@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -111,6 +112,9 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err != nil {
 		return cli.Usage(err)
 	}
+	// The trainer is all there is to keep, and a step allocates nothing: rather collect often than let garbage from
+	// decoding grow as large as the trainer.
+	debug.SetGCPercent(10)
 	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, every: time.Duration(f.checkpointEvery)}
 	p.set.Cache(p.cache)
 	if f.maxTime > 0 {

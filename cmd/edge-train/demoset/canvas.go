@@ -43,6 +43,15 @@ func randomColour(r *rng.Source) colour {
 	return c.mix(colour{grey, grey, grey}, int32(one/2+r.IntN(one/2)))
 }
 
+// anchored is c drawn half way to a light or a dark grey, whichever is nearer: figures differ in hue more than in light.
+func (c colour) anchored() colour {
+	grey := int32(50 * one)
+	if c.light() > 127 {
+		grey = 205 * one
+	}
+	return c.mix(colour{grey, grey, grey}, one/2)
+}
+
 // apart is a random colour whose brightness differs by at least gap from both others'.
 func apart(r *rng.Source, gap int, from ...colour) colour {
 	for {

@@ -88,16 +88,16 @@ func render(class, i int, o Options) *image.RGBA {
 	}
 
 	f := classes[class].vary(r)
-	middle := func() float64 { return size * between(r, 0.42, 0.58) }
-	p := newPose(r, middle(), middle(), size*between(r, 0.34, 0.48), between(r, 0.85, 1.18))
+	middle := func() float64 { return size * between(r, 0.34, 0.66) }
+	p := newPose(r, middle(), middle(), size*between(r, 0.28, 0.42), between(r, 0.85, 1.18))
 	if r.IntN(2) == 0 {
 		shadow := p
 		shadow.x += float64(size * between(r, -0.06, 0.06))
 		shadow.y += float64(size * between(r, 0.02, 0.07))
 		c.draw(f, shadow, one/3, func(int, int) [2]colour { return [2]colour{} })
 	}
-	ink := apart(r, 80, ground, other)
-	inks := [2]colour{ink, apart(r, 80, ink)}
+	ink := apart(r, 80, ground, other).anchored()
+	inks := [2]colour{ink, apart(r, 80, ink).anchored()}
 	shade := ramp(r, o.Size, one*3/4, one*5/4)
 	c.draw(f, p, one, func(x, y int) [2]colour {
 		t := shade(x, y)

@@ -32,7 +32,7 @@ func TestGoldenPixels(t *testing.T) {
 	require.Equal(t, goldenPixels, hex.EncodeToString(h.Sum(nil)))
 }
 
-const goldenPixels = "19c9b5fbce6f315ba8f2cd2830e3e7ec820c87a2d77b1f5b8639478afe96e717"
+const goldenPixels = "d0eed995c891146c45428cebabc0a3ae5572b43d0ac3a1c601cf798512eedc68"
 
 func TestWrite(t *testing.T) {
 	a, b, other := t.TempDir(), t.TempDir(), t.TempDir()
