@@ -217,7 +217,7 @@ func TestKilledRunsEndInTheSameBytes(t *testing.T) {
 		c.Stderr = &out
 		require.NoError(t, c.Start())
 		if i < 25 {
-			time.Sleep(time.Duration(random.Int64N(int64(took/20) + 1)))
+			time.Sleep(time.Duration(random.Int64N(int64(took/30) + 1)))
 			if i%5 == 4 {
 				c.Process.Signal(syscall.SIGTERM)
 			} else {
@@ -239,7 +239,7 @@ func TestKilledRunsEndInTheSameBytes(t *testing.T) {
 		break
 	}
 	t.Logf("%d kills, %d interruptions", kills, terms)
-	require.Positive(t, kills)
+	require.GreaterOrEqual(t, kills, 20)
 	require.Equal(t, file(t, whole, checkpointFile), file(t, broken, checkpointFile))
 	require.Equal(t, file(t, whole, encoderFile), file(t, broken, encoderFile))
 }
