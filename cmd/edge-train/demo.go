@@ -48,7 +48,7 @@ func demoCommand(io streams) *cobra.Command {
 		Long: `Draws a labelled picture set of its own, then pretrains on it, probes, exports to int8 and embeds, by the same commands
 that a folder of your own would take, each printed as it runs. NEIGHBOURS.png in the folder shows some pictures, each
 beside those whose embeddings are nearest.`,
-		Example: "  edge-train demo\n  edge-train demo --out /tmp/demo --max-time 30s",
+		Example: "  edge-train demo\n  edge-train demo --out short --max-time 30s",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), io, f) },
 	}
