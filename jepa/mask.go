@@ -349,10 +349,9 @@ func (c MaskConfig) compatExtremes(scale, aspect [2]float64) (least, most int) {
 			least = 0
 			continue
 		}
-		from, to := max(0, draw(keep)), min(1, draw(keep+1))
-		if scale[1] == scale[0] {
-			to = 1
-		}
+		// The nearer the two scales, the less of the draw is left in their rounded mixture: step ends are as uncertain.
+		slack := 0x1p-50 / (scale[1] - scale[0]) // +Inf for equal scales: the whole range
+		from, to := max(0, draw(keep)-slack), min(1, draw(keep+1)+slack)
 		a0, a1 := between(aspect, from), between(aspect, to)
 		for h := int(math.Sqrt(keep * a0)); h <= int(math.Sqrt(keep*a1))+1; h++ {
 			lo, hi := max(float64(h)-0.5, 0), float64(h)+0.5

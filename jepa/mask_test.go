@@ -471,6 +471,7 @@ func FuzzMasks(f *testing.F) {
 	f.Add(uint8(14), uint8(14), 0.15, 0.2, 0.75, 1.5, 0.85, 1.0, uint8(4), uint8(10), false, true, uint64(2))
 	f.Add(uint8(4), uint8(32), 0.01, 0.7, 0.06, 19.0, 0.9, 0.95, uint8(32), uint8(1), true, false, uint64(3))
 	f.Add(uint8(9), uint8(5), 0.2, 0.2, 1.0, 1.0, 0.5, 0.5, uint8(1), uint8(3), true, true, uint64(4))
+	f.Add(uint8(55), uint8(26), 0.19999999999999998, 0.2, 0.75, 9.5, 0.85, 1.0, uint8(4), uint8(20), true, true, uint64(1)) // scales an ulp apart
 	f.Fuzz(func(t *testing.T, h, w uint8, s0, s1, a0, a1, c0, c1 float64, targets, keep uint8, equal, compat bool, seed uint64) {
 		c := MaskConfig{
 			GridH: int(h), GridW: int(w), TargetScale: [2]float64{s0, s1}, TargetAspect: [2]float64{a0, a1},
