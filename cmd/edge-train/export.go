@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"edgejepa/device"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
 	"edgejepa/internal/parallel"
@@ -110,35 +109,23 @@ func runExport(ctx context.Context, io streams, f *exportFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	limits, err := limitsOf(f.maxMegapixels)
+	m, err := openRun(f.model, f.maxMegapixels, f.threads)
 	if err != nil {
 		return err
 	}
-	here, _ := device.Here()
-	n, err := threads(f.threads, here)
-	if err != nil {
-		return err
-	}
-	file, err := openModel(f.model)
-	if err != nil {
-		return err
-	}
-	enc, other, err := loadEncoders(file)
-	if err != nil {
-		return err
-	}
+	enc, other := m.context, m.target
 	if f.encoder == "target" {
 		enc, other = other, enc
 	}
-	pool := parallel.New(n)
+	pool := parallel.New(m.workers)
 	defer pool.Close()
 	e := &exporter{flags: f, enc: enc, other: other, pool: pool, progress: cli.NewProgress(io.err, "picture", cli.LogAuto, f.quiet)}
 	e.report = exportReport{Format: f.format, Encoder: f.encoder, Parameters: enc.Params.Count()}
 	meta := map[string]string{"encoder": f.encoder}
-	if t, ok := file.Metadata["training"]; ok {
+	if t, ok := m.file.Metadata["training"]; ok {
 		meta["training"] = t
 	}
-	if err := e.write(ctx, limits, meta); err != nil {
+	if err := e.write(ctx, m.limits, meta); err != nil {
 		return err
 	}
 	if err := e.report.print(io.out, f.out); err != nil {

@@ -120,6 +120,30 @@ func loadEncoders(f *safetensors.File) (ctx, target *vit.Encoder, err error) {
 	return ctx, target, nil
 }
 
+// openedRun is what probe and export start from.
+type openedRun struct {
+	file            *safetensors.File
+	context, target *vit.Encoder
+	limits          pixels.Limits
+	workers         int
+}
+
+// openRun reads --model and resolves the flags that go with it.
+func openRun(model string, megapixels float64, threadsFlag int) (m openedRun, err error) {
+	if m.limits, err = limitsOf(megapixels); err != nil {
+		return m, err
+	}
+	here, _ := device.Here()
+	if m.workers, err = threads(threadsFlag, here); err != nil {
+		return m, err
+	}
+	if m.file, err = openModel(model); err != nil {
+		return m, err
+	}
+	m.context, m.target, err = loadEncoders(m.file)
+	return m, err
+}
+
 // trainingSeed is the seed that a run's network started from, 0 where the file does not say.
 func trainingSeed(f *safetensors.File) uint64 {
 	var t struct{ Seed uint64 }
@@ -158,24 +182,12 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 	if f.model == "" || f.data == "" {
 		return cli.Usagef("probe needs --model and --data (try edge-train probe --help)")
 	}
-	limits, err := limitsOf(f.maxMegapixels)
+	m, err := openRun(f.model, f.maxMegapixels, f.threads)
 	if err != nil {
 		return err
 	}
-	here, _ := device.Here()
-	n, err := threads(f.threads, here)
-	if err != nil {
-		return err
-	}
-	file, err := openModel(f.model)
-	if err != nil {
-		return err
-	}
-	contextEnc, targetEnc, err := loadEncoders(file)
-	if err != nil {
-		return err
-	}
-	random, err := untrained(contextEnc.Config, trainingSeed(file))
+	contextEnc, targetEnc := m.context, m.target
+	random, err := untrained(contextEnc.Config, trainingSeed(m.file))
 	if err != nil {
 		return err
 	}
@@ -196,9 +208,9 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 	} else if test, err = openLabelled(f.test, contextEnc.Config.ImageSize, train.classes, skip); err != nil {
 		return err
 	}
-	pool := parallel.New(n)
+	pool := parallel.New(m.workers)
 	defer pool.Close()
-	z := newFeaturizer(pool, limits, contextEnc.Config, contextEnc.NewPass(pool, featureBatch), targetEnc.NewPass(pool, featureBatch), random.NewPass(pool, featureBatch))
+	z := newFeaturizer(pool, m.limits, contextEnc.Config, contextEnc.NewPass(pool, featureBatch), targetEnc.NewPass(pool, featureBatch), random.NewPass(pool, featureBatch))
 	total := int64(len(train.paths) + len(test.paths))
 	shown := func(base int) func(int) {
 		return func(done int) {
