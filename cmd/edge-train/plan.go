@@ -78,6 +78,9 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 	if err != nil {
 		progress.Warnf("this machine: %v", err)
 	}
+	if f.nice < 0 || f.nice > 19 {
+		return nil, cli.Usagef("--nice %d: a priority is from 0 to 19", f.nice)
+	}
 	p := &plan{resume: f.resume}
 	if p.workers, err = threads(f.threads, here); err != nil {
 		return nil, err

@@ -21,7 +21,8 @@ type pretrainFlags struct {
 	seed                 uint64
 	precision            string
 	memory               cli.ByteSize
-	threads              int
+	threads, nice        int
+	maxTemperature       float64
 	resume, force        bool
 	initFrom, config     string
 	dryRun, quiet        bool
@@ -92,6 +93,8 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.precision, "precision", "f32", "arithmetic: f32")
 	fs.Var(&f.memory, "memory", "memory the run may take, such as 512MiB (default: what the machine has free)")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores; the result does not depend on it)")
+	fs.IntVar(&f.nice, "nice", 10, "priority, from 0, the usual one, to 19, the least: others on the board go first (Linux)")
+	fs.Float64Var(&f.maxTemperature, "max-temperature", 80, "°C from which on training rests part of the time; 0: never")
 	fs.BoolVar(&f.resume, "resume", false, "go on with the run in --out")
 	fs.BoolVar(&f.force, "force", false, "overwrite a run in --out")
 	fs.StringVar(&f.initFrom, "init-from", "", "start from this model's context encoder instead of random weights")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"edgejepa/device"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
 	"edgejepa/internal/parallel"
@@ -39,6 +40,7 @@ type training struct {
 	loader   *data.Loader
 	pool     *parallel.Pool
 	progress *cli.Progress
+	pace     *device.Pace
 	lines    *durable.Lines
 	judge    *judge // nil without --eval
 	every    time.Duration
@@ -77,6 +79,7 @@ type metrics struct {
 	FeatureStd      number `json:"feature_std"`
 	RankMe          number `json:"rankme"`
 	SkippedSteps    int    `json:"skipped_steps"`
+	Temperature     number `json:"temperature,omitempty"` // °C, where there is a sensor
 	*judgement             // with --eval
 }
 
@@ -98,6 +101,11 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if f.threads > 0 {
 		limitThreads(f.threads)
 	}
+	if f.nice != 0 {
+		if err := device.Nice(f.nice); err != nil {
+			progress.Warnf("%v", err)
+		}
+	}
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
@@ -116,6 +124,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	// decoding grow as large as the trainer.
 	debug.SetGCPercent(10)
 	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, every: time.Duration(f.checkpointEvery)}
+	t.pace = device.NewPace(f.maxTemperature, func(s string) { progress.Warnf("%s", s) })
 	p.set.Cache(p.cache)
 	if f.maxTime > 0 {
 		t.deadline = begin.Add(time.Duration(f.maxTime))
@@ -253,7 +262,9 @@ func (t *training) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		begun := time.Now()
 		st := t.trainer.Step(b.Pixels)
+		t.rest(ctx, time.Since(begun))
 		if err := t.watch(st); err != nil {
 			return err
 		}
@@ -281,6 +292,16 @@ func (t *training) loop(ctx context.Context) error {
 	return nil
 }
 
+// rest waits for as long as a hot board should after a step that took work.
+func (t *training) rest(ctx context.Context, work time.Duration) {
+	if rest := t.pace.Rest(time.Now(), work); rest > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(rest):
+		}
+	}
+}
+
 // watch warns of steps that were passed over, and ends a run that has diverged for good.
 func (t *training) watch(st jepa.Stats) error {
 	if !st.Skipped {
@@ -304,6 +325,7 @@ func (t *training) log(ctx context.Context, st jepa.Stats, eval bool) error {
 		Step: t.trainer.Done(), Epoch: number(epochs),
 		Loss: number(st.Loss), VarianceLoss: number(st.Variance), LR: number(st.LR), WeightDecay: number(st.WeightDecay),
 		EMA: number(st.EMA), GradNorm: number(st.GradNorm), SkippedSteps: t.trainer.Skipped(),
+		Temperature: number(t.pace.Heat().Celsius),
 	}
 	if steps := m.Step - t.loggedAt; steps > 0 {
 		perSecond := float64(steps*c.Batch) / now.Sub(t.logged).Seconds()
