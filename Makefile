@@ -3,7 +3,6 @@ export CGO_ENABLED := 0
 
 GO        ?= go
 FUZZTIME  ?= 10s
-BENCH     ?= .
 BENCHTIME ?= 1s
 DEMO      ?= edgejepa-demo
 BUILD     := $(GO) build -trimpath -buildvcs=false -ldflags "-s -w"
@@ -54,8 +53,22 @@ cross-%:
 	  $(BUILD) -o dist/$*/ $(PROGRAMS:%=./cmd/%)
 
 .PHONY: bench
-bench: ## kernels and whole jobs; BENCH=regexp BENCHTIME=1s
+ifeq ($(origin BENCH),undefined)
+bench: ## kernels beside the machine's own peaks and OpenBLAS: kernels/PERFORMANCE.md; BENCH=regexp: go benchmarks
+	$(GO) test -c -o bin/kernels.test ./kernels
+	cd kernels && ../bin/kernels.test -test.run '^TestTables$$' -test.timeout 1h -tables $(TABLES)
+else
+bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) ./...
+endif
+
+.PHONY: model-arm
+model-arm: ## multiply-adds a cycle of the arm64 kernels on an A53, A72 and A76: a model, not a measurement
+	$(GO) run ./kernels/internal/armmodel
+
+.PHONY: count-arm
+count-arm: ## instructions of an embedding on emulated cores, against .ci/arm-counts; UPDATE=1 renews that
+	$(GO) run ./kernels/internal/armcount $(if $(UPDATE),-update)
 
 .PHONY: generate
 generate: ## assembly and tables that are written by programs

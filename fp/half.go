@@ -17,45 +17,80 @@ const (
 	halfRebias = (127 - 15) << 10
 )
 
+// ToHalf is float16.Fromfloat32: rounding to nearest, ties to even, overflow to infinity. A NaN becomes quiet and keeps
+// its sign and the top ten bits of its payload, as F16C and Advanced SIMD have it.
+func ToHalf(x float32) uint16 {
+	u := math.Float32bits(x)
+	sign := uint16(u >> 16 & 0x8000)
+	u &= 0x7fffffff
+	const (
+		normal   = 0x38800000 // 2^-14
+		overflow = 0x477ff000 // 65520, the first float32 that rounds to infinity
+		infinity = 0x7f800000
+	)
+	switch {
+	case u-normal < overflow-normal:
+		u += 0xfff + u>>13&1 // half of what is cut off, a bit more if the last kept bit is odd
+		return sign | uint16(u>>13-halfRebias)
+	case u < normal: // the last bit of a sum near 1/2 is worth 2^-24, as that of a subnormal half
+		const half = 0.5
+		return sign | uint16(math.Float32bits(math.Float32frombits(u)+half)-math.Float32bits(half))
+	case u > infinity:
+		return sign | 0x7e00 | uint16(u>>13&0x3ff)
+	}
+	return sign | 0x7c00
+}
+
+// FromHalf is float16.Frombits(h).Float32(), which is exact. A NaN becomes quiet and keeps its sign and payload.
+func FromHalf(h uint16) float32 {
+	sign, u := uint32(h&0x8000)<<16, uint32(h&0x7fff)
+	switch {
+	case u-0x400 < 0x7c00-0x400:
+		return math.Float32frombits(sign | (u+halfRebias)<<13)
+	case u < 0x400:
+		return math.Float32frombits(sign | math.Float32bits(float32(u)*0x1p-24))
+	case u > 0x7c00:
+		u |= 0x200
+	}
+	return math.Float32frombits(sign | 0x7f800000 | u&0x3ff<<13)
+}
+
 // EncodeHalf is
 //
-//	for i, x := range src { dst[i] = uint16(float16.Fromfloat32(x)) }
+//	for i, x := range src { dst[i] = ToHalf(x) }
 //
-// that is rounding to nearest, ties to even, overflow to infinity. NaN stays NaN. dst and src have equal length.
+// dst and src have equal length and do not overlap.
 func EncodeHalf(dst []uint16, src []float32) {
 	if len(dst) != len(src) {
 		panic("fp: EncodeHalf: lengths differ")
 	}
+	n := encodeHalfVector(dst, src)
+	encodeHalfGeneric(dst[n:], src[n:])
+}
+
+func encodeHalfGeneric(dst []uint16, src []float32) {
 	dst = dst[:len(src)]
 	for i, x := range src {
-		u := math.Float32bits(x)
-		// Normal halves, up to the last float32 that does not round to infinity: [2^-14, 65520).
-		const low, high = 0x38800000, 0x477ff000
-		if u&0x7fffffff-low < high-low {
-			u += 0xfff + u>>13&1 // half of what is cut off, a bit more if the last kept bit is odd
-			dst[i] = uint16(u>>16&0x8000 | ((u&0x7fffffff)>>13 - halfRebias))
-			continue
-		}
-		dst[i] = uint16(float16.Fromfloat32(x))
+		dst[i] = ToHalf(x)
 	}
 }
 
 // DecodeHalf is
 //
-//	for i, h := range src { dst[i] = float16.Frombits(h).Float32() }
+//	for i, h := range src { dst[i] = FromHalf(h) }
 //
-// which is exact. dst and src have equal length.
+// dst and src have equal length and do not overlap.
 func DecodeHalf(dst []float32, src []uint16) {
 	if len(dst) != len(src) {
 		panic("fp: DecodeHalf: lengths differ")
 	}
+	n := decodeHalfVector(dst, src)
+	decodeHalfGeneric(dst[n:], src[n:])
+}
+
+func decodeHalfGeneric(dst []float32, src []uint16) {
 	dst = dst[:len(src)]
 	for i, h := range src {
-		if e := h & 0x7c00; e != 0 && e != 0x7c00 {
-			u := uint32(h)
-			dst[i] = math.Float32frombits(u&0x8000<<16 | (u&0x7fff+halfRebias)<<13)
-			continue
-		}
-		dst[i] = float16.Frombits(h).Float32()
+		dst[i] = FromHalf(h)
 	}
 }

@@ -1,12 +1,60 @@
 package fp
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"github.com/x448/float16"
+
+	"edgejepa/internal/cpu"
+	"edgejepa/kernels/kerneltest"
 )
+
+// forEachPath runs f with the vector path, if there is one, and without it.
+func forEachPath(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	for _, path := range paths() {
+		t.Run(path, func(t *testing.T) {
+			defer setVector(setVector(path != "generic"))
+			f(t)
+		})
+	}
+}
+
+// paths are the paths under test, by the name of the rung that brings them.
+func paths() []string {
+	was := setVector(false)
+	setVector(was)
+	if !was {
+		return []string{"generic"}
+	}
+	return []string{cpu.Paths()[1], "generic"} // the first rung above generic has the conversions
+}
+
+// A path that did not run did not pass: EDGEJEPA_REQUIRE_ISA=avx2 (a list, comma between) fails a run without it. Higher
+// rungs add nothing here, but have to be there.
+func TestRequiredISA(t *testing.T) {
+	t.Logf("paths under test: %v", paths())
+	if want := os.Getenv("EDGEJEPA_REQUIRE_ISA"); want != "" {
+		have := []string{"generic"}
+		if len(paths()) > 1 {
+			have = cpu.Paths()
+		}
+		for _, w := range strings.Split(want, ",") {
+			if !slices.Contains(have, w) {
+				t.Errorf("EDGEJEPA_REQUIRE_ISA=%s, but this run has only %v", w, have)
+			}
+		}
+	}
+}
 
 // halfValue is the value of a finite half by its definition.
 func halfValue(h uint16) float64 {
@@ -17,41 +65,68 @@ func halfValue(h uint16) float64 {
 	return sign * math.Ldexp(1024+m, e-25)
 }
 
+func float32s(bits []uint32) []float32 {
+	x := make([]float32, len(bits))
+	for i, u := range bits {
+		x[i] = math.Float32frombits(u)
+	}
+	return x
+}
+
+// decodesAs says where got is not what float16 makes of src, bit for bit.
+func decodesAs(got []float32, src []uint16) error {
+	for i, h := range src {
+		if want := math.Float32bits(float16.Frombits(h).Float32()); math.Float32bits(got[i]) != want {
+			return fmt.Errorf("[%d] decode(%#04x) = %#08x, want %#08x", i, h, math.Float32bits(got[i]), want)
+		}
+	}
+	return nil
+}
+
+// encodesAs says where got is not what float16 makes of src, bit for bit.
+func encodesAs(got []uint16, src []float32) error {
+	for i, x := range src {
+		if want := float16.Fromfloat32(x).Bits(); got[i] != want {
+			return fmt.Errorf("[%d] encode(%#08x) = %#04x, want %#04x", i, math.Float32bits(x), got[i], want)
+		}
+	}
+	return nil
+}
+
+// All 65,536 halves, NaNs with every payload among them.
 func TestDecodeHalfAll(t *testing.T) {
-	src, dst := make([]uint16, 1<<16), make([]float32, 1<<16)
+	src := make([]uint16, 1<<16)
 	for i := range src {
 		src[i] = uint16(i)
 	}
-	DecodeHalf(dst, src)
-	for i, x := range dst {
-		h := uint16(i)
-		require.Equal(t, math.Float32bits(float16.Frombits(h).Float32()), math.Float32bits(x), "%#04x", h)
-		if h&0x7c00 != 0x7c00 {
-			require.Equal(t, halfValue(h), float64(x), "%#04x", h)
+	forEachPath(t, func(t *testing.T) {
+		dst, back := make([]float32, len(src)), make([]uint16, len(src))
+		DecodeHalf(dst, src)
+		require.NoError(t, decodesAs(dst, src))
+		EncodeHalf(back, dst)
+		for i, x := range dst {
+			h := uint16(i)
+			switch {
+			case h&0x7c00 != 0x7c00:
+				require.Equal(t, halfValue(h), float64(x), "%#04x", h)
+			case h&0x3ff != 0:
+				h |= 0x200 // only the quiet bit of a NaN changes on the way there and back
+			}
+			if back[i] != h {
+				t.Fatalf("%#04x comes back as %#04x", i, back[i])
+			}
 		}
-	}
-	// Every half that is not a NaN comes back from the round trip.
-	back := make([]uint16, len(src))
-	EncodeHalf(back, dst)
-	for i, h := range back {
-		if uint16(i)&0x7fff > 0x7c00 {
-			require.True(t, float16.Frombits(h).IsNaN(), "%#04x", i)
-		} else {
-			require.Equal(t, uint16(i), h)
-		}
-	}
+		// The checker sees one bit.
+		dst[0x7c01] = math.Float32frombits(math.Float32bits(dst[0x7c01]) ^ 1<<22)
+		require.Error(t, decodesAs(dst, src))
+	})
 }
 
-// TestEncodeHalfTies tries every midpoint between neighbours, each neighbour, and one ulp to both sides of them, with
-// both signs, against the definition of rounding and against x448/float16.
-func TestEncodeHalfTies(t *testing.T) {
-	check := func(x float32, want uint16) {
-		var got [1]uint16
-		EncodeHalf(got[:], []float32{x})
-		if got[0] != want || got[0] != uint16(float16.Fromfloat32(x)) {
-			t.Fatalf("EncodeHalf(%g) = %#04x, want %#04x, float16 gives %#04x", x, got[0], want, uint16(float16.Fromfloat32(x)))
-		}
-	}
+// Every midpoint between neighbours, each neighbour, and one ulp to both sides of them, with both signs, against the
+// definition of rounding and against float16.
+func TestEncodeHalfBoundaries(t *testing.T) {
+	var src []float32
+	var want []uint16
 	inf := float32(math.Inf(1))
 	for h := range uint16(0x7c00) {
 		low, high := halfValue(h), 65536.0 // what follows 65504 would be 65536: infinity
@@ -59,49 +134,189 @@ func TestEncodeHalfTies(t *testing.T) {
 			high = halfValue(h + 1)
 		}
 		mid := float32((low + high) / 2) // exact: 12 significant bits
-		even := h + h&1
 		for _, sign := range []float32{1, -1} {
 			bit := uint16(math.Float32bits(sign) >> 16 & 0x8000)
-			check(sign*float32(low), bit|h)
-			check(sign*math.Nextafter32(float32(low), inf), bit|h)
-			check(sign*math.Nextafter32(mid, 0), bit|h)
-			check(sign*mid, bit|even)
-			check(sign*math.Nextafter32(mid, inf), bit|(h+1))
-			check(sign*math.Nextafter32(float32(high), 0), bit|(h+1))
+			src = append(src, sign*float32(low), sign*math.Nextafter32(float32(low), inf), sign*math.Nextafter32(mid, 0),
+				sign*mid, sign*math.Nextafter32(mid, inf), sign*math.Nextafter32(float32(high), 0))
+			want = append(want, bit|h, bit|h, bit|h, bit|(h+h&1), bit|(h+1), bit|(h+1))
 		}
 	}
-	check(inf, 0x7c00)
-	check(-inf, 0xfc00)
-	check(math.MaxFloat32, 0x7c00)
-	check(math.SmallestNonzeroFloat32, 0)
-	check(float32(math.Copysign(0, -1)), 0x8000)
+	for _, sign := range []uint32{0, 1 << 31} {
+		bit := uint16(sign >> 16)
+		for u, h := range map[uint32]uint16{0: 0, 1: 0, 0x7fffff: 0, 0x800000: 0, 0x33000000: 0, 0x33000001: 1,
+			0x477fefff: 0x7bff, 0x477ff000: 0x7c00, 0x7f7fffff: 0x7c00, 0x7f800000: 0x7c00} {
+			src, want = append(src, math.Float32frombits(sign|u)), append(want, bit|h)
+		}
+	}
+	forEachPath(t, func(t *testing.T) {
+		dst := make([]uint16, len(src))
+		EncodeHalf(dst, src)
+		require.NoError(t, encodesAs(dst, src))
+		for i, h := range want {
+			if dst[i] != h {
+				t.Fatalf("encode(%g) = %#04x, want %#04x", src[i], dst[i], h)
+			}
+		}
+		dst[len(dst)-1]++
+		require.Error(t, encodesAs(dst, src))
+	})
+}
+
+// Quiet and signalling NaNs of both signs: the top ten bits of the payload are kept and the quiet bit is set, so that a
+// payload in the low bits alone does not become infinity.
+func TestEncodeHalfNaN(t *testing.T) {
+	var src []uint32
+	for top := range uint32(0x400) {
+		for _, low := range []uint32{0, 1, 0x1000, 0x1fff} {
+			if top|low != 0 {
+				src = append(src, 0x7f800000|top<<13|low, 0xff800000|top<<13|low)
+			}
+		}
+	}
+	forEachPath(t, func(t *testing.T) {
+		dst := make([]uint16, len(src))
+		EncodeHalf(dst, float32s(src))
+		for i, u := range src {
+			require.Equal(t, uint16(u>>16&0x8000|0x7e00|u>>13&0x3ff), dst[i], "%#08x", u)
+		}
+		require.NoError(t, encodesAs(dst, float32s(src)))
+	})
+}
+
+// Values of every exponent with random mantissas. EDGEJEPA_EXHAUSTIVE tries all 2^32 instead, which takes minutes.
+func TestEncodeHalfMany(t *testing.T) {
+	step := uint64(10007)
+	if all, _ := strconv.ParseBool(os.Getenv("EDGEJEPA_EXHAUSTIVE")); all {
+		step = 1
+	}
+	forEachPath(t, func(t *testing.T) {
+		src, dst := make([]float32, 1<<14), make([]uint16, 1<<14)
+		for u := uint64(0); u < 1<<32; {
+			for i := range src {
+				src[i] = math.Float32frombits(uint32(u))
+				u += step
+			}
+			EncodeHalf(dst, src)
+			if err := encodesAs(dst, src); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// halves is a view of memory as twice as many halves.
+func halves(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
+}
+
+// Every length up to a few vectors and beyond a chunk, every misalignment of both sides; nothing outside is written.
+func TestHalfLengths(t *testing.T) {
+	lengths := []int{100, 127, 1000, 1<<14 - 1, 1<<14 + 9}
+	for n := range 70 {
+		lengths = append(lengths, n)
+	}
+	forEachPath(t, func(t *testing.T) {
+		for _, n := range lengths {
+			for shift := range 4 {
+				x, y := kerneltest.NewBuffer(n, shift), kerneltest.NewBuffer(n, 3*shift)
+				b := kerneltest.NewBuffer(n/2+2, shift^1)
+				kerneltest.Fill(x.X, kerneltest.Kinds[(n+shift)%len(kerneltest.Kinds)], uint64(n))
+				all := halves(b.X)
+				for i := range all {
+					all[i] = 0xabcd
+				}
+				h := all[shift&1:][:n]
+				EncodeHalf(h, x.X)
+				require.NoError(t, encodesAs(h, x.X))
+				DecodeHalf(y.X, h)
+				require.NoError(t, decodesAs(y.X, h))
+				for _, b := range []*kerneltest.Buffer{x, y, b} {
+					require.NoError(t, b.Check())
+				}
+				for i, v := range all {
+					if i < shift&1 || i >= n+shift&1 {
+						require.Equal(t, uint16(0xabcd), v, "n %d: smashed [%d]", n, i)
+					}
+				}
+			}
+		}
+	})
+}
+
+// With memory that may not be touched right before and right behind both slices, nothing reads or writes beyond either.
+func TestHalfStaysInside(t *testing.T) {
+	forEachPath(t, func(t *testing.T) {
+		for n := 1; n < 70; n++ {
+			for _, atEnd := range []bool{true, false} {
+				x, all := kerneltest.Fenced(t, n, atEnd), halves(kerneltest.Fenced(t, (n+1)/2, atEnd))
+				h := all[:n]
+				if atEnd {
+					h = all[len(all)-n:]
+				}
+				EncodeHalf(h, x)
+				require.NoError(t, encodesAs(h, x))
+				DecodeHalf(x, h)
+				require.NoError(t, decodesAs(x, h))
+			}
+		}
+	})
 }
 
 func TestHalfShapes(t *testing.T) {
 	require.PanicsWithValue(t, "fp: EncodeHalf: lengths differ", func() { EncodeHalf(make([]uint16, 1), nil) })
 	require.PanicsWithValue(t, "fp: DecodeHalf: lengths differ", func() { DecodeHalf(nil, make([]uint16, 1)) })
 	x, h := make([]float32, 100), make([]uint16, 100)
-	require.Zero(t, testing.AllocsPerRun(10, func() { EncodeHalf(h, x); DecodeHalf(x, h) }))
+	forEachPath(t, func(t *testing.T) {
+		require.Zero(t, testing.AllocsPerRun(10, func() { EncodeHalf(h, x); DecodeHalf(x, h) }))
+	})
 }
 
-func BenchmarkEncodeHalf(b *testing.B) {
-	src, dst := make([]float32, 4096), make([]uint16, 4096)
-	for i := range src {
-		src[i] = float32(i)/1000 - 2
-	}
-	b.SetBytes(4 * 4096)
-	for b.Loop() {
-		EncodeHalf(dst, src)
-	}
+// FuzzHalf takes the input for float32 bits, any number of them at any misalignment.
+func FuzzHalf(f *testing.F) {
+	f.Add([]byte{0, 0, 0x80, 0x7f, 1, 0, 0x80, 0xff, 0, 0xf0, 0x7f, 0x47}, uint8(1))
+	f.Add(make([]byte, 4*37), uint8(3))
+	f.Fuzz(func(t *testing.T, data []byte, shift uint8) {
+		from := int(shift % 8)
+		src := make([]float32, from+len(data)/4)[from:]
+		for i := range src {
+			src[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		}
+		for _, path := range paths() {
+			func() {
+				defer setVector(setVector(path != "generic"))
+				h := make([]uint16, 7-from+len(src))[7-from:]
+				EncodeHalf(h, src)
+				require.NoError(t, encodesAs(h, src), path)
+				back := make([]float32, len(h))
+				DecodeHalf(back, h)
+				require.NoError(t, decodesAs(back, h), path)
+			}()
+		}
+	})
 }
 
-func BenchmarkDecodeHalf(b *testing.B) {
-	src, dst := make([]uint16, 4096), make([]float32, 4096)
-	for i := range src {
-		src[i] = uint16(0x3000 + i)
-	}
-	b.SetBytes(4 * 4096)
-	for b.Loop() {
-		DecodeHalf(dst, src)
+// Bytes read and written a second, beside a copy of as many bytes: 4096 elements, in a first-level cache, and 2^17.
+func BenchmarkHalf(b *testing.B) {
+	for _, n := range []int{1 << 12, 1 << 17} {
+		x, h := make([]float32, n), make([]uint16, n)
+		kerneltest.Fill(x, kerneltest.Normal, 1)
+		EncodeHalf(h, x)
+		from, to := make([]float32, 3*n/4), make([]float32, 3*n/4)
+		run := func(name string, f func()) {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				b.SetBytes(6 * int64(n))
+				for b.Loop() {
+					f()
+				}
+			})
+		}
+		run("copy", func() { copy(to, from) })
+		for _, path := range paths() {
+			func() {
+				defer setVector(setVector(path != "generic"))
+				run("encode/"+path, func() { EncodeHalf(h, x) })
+				run("decode/"+path, func() { DecodeHalf(x, h) })
+			}()
+		}
 	}
 }

@@ -21,8 +21,8 @@ var hashRuns = []struct {
 	change func(*Config)
 	sha256 string
 }{
-	{"vit", func(*Config) {}, "0adbc17d14db6f0f0461d81e349f300c94fbeee68a2de7da12cc7513d945a0a1"},
-	{"mlp", func(c *Config) { c.Predictor, c.Loss, c.Masks.EqualContext = PredictorMLP, LossL2, false }, "77ae3b91c9ea19329f457a40ba95067d186a0de84f05fc9063b526d82f3f6714"},
+	{"vit", func(*Config) {}, "7c76c641c802131b9af7c239674c03d8d3dfd8e00f42cb8be03dd1330fc934d2"},
+	{"mlp", func(c *Config) { c.Predictor, c.Loss, c.Masks.EqualContext = PredictorMLP, LossL2, false }, "85c51b8274cbf447e10e0418a6faae586b6b0cda8701513397c33be2e4b4a63d"},
 }
 
 // checkpointHash is of three steps; last is done to the last step's pixels.

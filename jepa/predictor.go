@@ -28,7 +28,10 @@ type Predictor struct {
 // placePredictor lays out a predictor for an encoder in an arena.
 func placePredictor(a *arena.Arena, c Config) *Predictor {
 	e, w := c.Encoder, c.PredictorDim
-	p := &Predictor{width: w, mlp: c.Predictor == PredictorMLP, pos: vit.SinCos2D(w, e.Grid(), e.Grid())}
+	p := &Predictor{width: w, mlp: c.Predictor == PredictorMLP}
+	if !a.Measuring() {
+		p.pos = vit.SinCos2D(w, e.Grid(), e.Grid())
+	}
 	heads := c.PredictorHeads
 	if p.mlp {
 		heads = 0
@@ -36,6 +39,7 @@ func placePredictor(a *arena.Arena, c Config) *Predictor {
 	p.embed = p.Params.Linear("predictor_embed", e.Dim, w)
 	p.mask = p.Params.Token("mask_token", w)
 	p.trunk = vit.NewTrunk(&p.Params, "predictor_blocks", "predictor_norm", w, c.PredictorDepth, heads, 4*w, e.NormEps)
+	p.trunk.PackBlocks()
 	p.proj = p.Params.Linear("predictor_proj", w, e.Dim)
 	p.Params.Alloc(a, true, p.linears)
 	return p
@@ -54,8 +58,9 @@ func (p *Predictor) linears(yield func(*vit.Linear) bool) {
 }
 
 // predictorPass runs a predictor over batches up to a size: one sequence per picture and target block, the context
-// tokens first and the block's mask tokens after them. Sequences are in block-major order: block 0 of every picture,
-// then block 1, as in the official code.
+// tokens first and the block's mask tokens after them. Sequences are in the order of the pictures, those of a picture in
+// that of its blocks, so that the rows of a batch are those of its micro-batches one after another. (The official code
+// has block 0 of every picture first; only the order of sums differs.)
 type predictorPass struct {
 	p               *Predictor
 	pool            *parallel.Pool
@@ -63,7 +68,7 @@ type predictorPass struct {
 	embedOp, projOp *vit.LinearOp
 	context         []float32 // [context rows, width] embedded, with positions
 	dContext        []float32
-	hidden          []float32 // [M·B·K, width] trunk outputs at mask tokens
+	hidden          []float32 // [B·M·K, width] trunk outputs at mask tokens
 	dHidden         []float32
 	off             []int32
 
@@ -85,13 +90,20 @@ const (
 )
 
 // predictorSize bounds the batches of a predictor pass.
-type predictorSize struct{ batch, targets, contextRows, contextTokens, targetTokens int }
+type predictorSize struct {
+	batch, targets, contextRows, contextTokens, targetTokens int
+	recompute                                                bool // activations of blocks, rather than keep them
+	segment                                                  int  // as in vit.Size
+}
 
 func (p *Predictor) placePass(a *arena.Arena, pool *parallel.Pool, s predictorSize) *predictorPass {
 	seqs, hidden := s.targets*s.batch, s.targets*s.batch*s.targetTokens
-	size := vit.Size{Seqs: seqs, Rows: hidden, Tokens: s.targetTokens}
+	size := vit.Size{Seqs: seqs, Rows: hidden, Tokens: s.targetTokens, Segment: s.segment}
 	if !p.mlp {
 		size.Rows, size.Tokens = hidden+s.targets*s.contextRows, s.targetTokens+s.contextTokens
+	}
+	if s.recompute {
+		size.Recompute = len(p.trunk.Blocks)
 	}
 	return &predictorPass{
 		p: p, pool: pool,
@@ -115,7 +127,7 @@ func (q *predictorPass) visible(b int) int {
 	return int(q.m.ContextOff[b+1] - q.m.ContextOff[b])
 }
 
-// Forward fills pred [M·B·K, D] from the context tokens z [context rows, D].
+// Forward fills pred [B·M·K, D] from the context tokens z [context rows, D].
 func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 	q.m, q.z, q.batch = m, z, batch
 	rows := int(m.ContextOff[batch])
@@ -125,8 +137,8 @@ func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 		kernels.Add(q.context[r*w:][:w], q.p.pos[int(patch)*w:][:w])
 	}
 	q.off = append(q.off[:0], 0)
-	for range q.targets {
-		for b := range batch {
+	for b := range batch {
+		for range q.targets {
 			q.off = append(q.off, q.off[len(q.off)-1]+int32(q.visible(b)+m.TargetLen))
 		}
 	}
@@ -140,14 +152,14 @@ func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 	q.projOp.Forward(pred, q.hidden, q.targets*batch*m.TargetLen)
 }
 
-// Backward adds to every parameter's gradient and fills dz [context rows, D], from dpred [M·B·K, D].
+// Backward adds to every parameter's gradient and fills dz [context rows, D], from dpred [B·M·K, D].
 func (q *predictorPass) Backward(dz, dpred []float32) {
 	q.projOp.Backward(q.dHidden, dpred, q.hidden, q.targets*q.batch*q.m.TargetLen)
 	q.run(predictorScatter, q.targets*q.batch)
 	q.ws.Backward()
 	w := q.p.width
 	for s := range q.targets * q.batch { // every mask token is the same parameter
-		hidden := int(q.off[s]) + q.visible(s%q.batch)
+		hidden := int(q.off[s]) + q.visible(s/q.targets)
 		kernels.AddColumnSums(q.p.mask.Grad, q.ws.DX[hidden*w:], q.m.TargetLen, w, 0, w)
 	}
 	q.run(predictorContext, q.batch)
@@ -162,7 +174,10 @@ func (q *predictorPass) run(what predictorTask, tasks int) {
 // Run is one task: a picture for predictorMean and predictorContext, else a sequence.
 func (q *predictorPass) Run(s, _ int) {
 	w, k := q.p.width, q.m.TargetLen
-	b := s % q.batch
+	b := s / q.targets
+	if q.what == predictorMean || q.what == predictorContext {
+		b = s
+	}
 	c0, c1 := int(q.m.ContextOff[b]), int(q.m.ContextOff[b+1])
 	switch q.what {
 	case predictorContext:
@@ -178,8 +193,7 @@ func (q *predictorPass) Run(s, _ int) {
 	case predictorFill:
 		x := q.ws.X
 		copy(x[row*w:], q.context[c0*w:(c0+visible)*w])
-		block := q.m.Targets[(b*q.targets+s/q.batch)*k:][:k]
-		for i, patch := range block {
+		for i, patch := range q.m.Targets[s*k:][:k] {
 			t := x[first+i*w:][:w]
 			copy(t, q.p.mask.Value)
 			kernels.Add(t, q.p.pos[int(patch)*w:][:w])
@@ -201,7 +215,7 @@ func (q *predictorPass) contextGrad(b, c0, c1 int) {
 	d := q.dContext[c0*w : c1*w]
 	clear(d)
 	for t := range q.targets {
-		row := int(q.off[t*q.batch+b])
+		row := int(q.off[b*q.targets+t])
 		if !q.p.mlp {
 			kernels.Add(d, q.ws.DX[row*w:][:len(d)])
 			continue

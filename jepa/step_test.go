@@ -32,7 +32,7 @@ func microConfig() Config {
 func newTrainer(t testing.TB, c Config, threads int) *Trainer {
 	pool := parallel.New(threads)
 	t.Cleanup(pool.Close)
-	tr, err := NewTrainer(c, pool)
+	tr, err := NewTrainer(c, Plan{}, pool)
 	require.NoError(t, err)
 	return tr
 }

@@ -16,6 +16,7 @@ import (
 // number of steps done; nothing else is hidden in it.
 type Trainer struct {
 	Config    Config
+	Plan      Plan
 	Context   *vit.Encoder
 	Target    *vit.Encoder // EMA of Context
 	Predictor *Predictor
@@ -26,6 +27,7 @@ type Trainer struct {
 	pool      *parallel.Pool
 	repack    *vit.Repacker
 	context   *vit.Pass
+	preview   *vit.Pass // of Context, forward only: where the variance term must be known before a micro-batch is trained on
 	target    *vit.Pass
 	predict   *predictorPass
 	variance  *variance
@@ -33,15 +35,17 @@ type Trainer struct {
 	schedule  optim.Schedule
 	drawn     Masks  // the sampler's
 	masks     *Masks // of the present step
+	part      Masks  // of the present micro-batch
+	head      Masks  // of the part of it that is with the predictor
+	partAt    int    // its first picture
+	headAt    int    // likewise, within the micro-batch
 	monitor   monitor
-	wanted    []float32 // [M·B·K, D] layer-normed target tokens of the hidden blocks
-	guess     []float32 // [M·B·K, D] predictions
-	dGuess    []float32
-	dContext  []float32 // [context rows, D]
-	tokens    []float32 // target tokens of the present step, [B, N, D]
+	wanted    []float32 // [micro·M·K, D] layer-normed target tokens of the hidden blocks
+	guess     []float32 // [head·M·K, D] predictions, then their gradient
+	tokens    []float32 // target tokens of the present micro-batch, [micro, N, D]
 	moments   [2]moments
 	spans     []span
-	losses    []float64 // per task
+	losses    []float64 // per picture
 	squares   []float64
 	update    kernels.AdamW
 	gscale    float32
@@ -71,7 +75,6 @@ const (
 
 // Elements that one task takes: fixed, so that sums are the same for any number of workers.
 const (
-	lossChunk   = 1 << 14
 	squareChunk = 1 << 16
 	updateChunk = 1 << 14
 )
@@ -88,47 +91,72 @@ type Stats struct {
 	Skipped     bool // the gradient was not finite: nothing was updated
 }
 
-// NewTrainer allocates a run of a valid configuration and starts it at its initial weights.
-func NewTrainer(c Config, pool *parallel.Pool) (*Trainer, error) {
+// NewTrainer allocates a run of a valid configuration and starts it at its initial weights. The plan decides what memory
+// it takes and how fast it is, and nothing else.
+func NewTrainer(c Config, plan Plan, pool *parallel.Pool) (*Trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := arena.Build(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, pool) })
+	t := arena.Build(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, plan, pool) })
 	t.Init()
 	return t, nil
 }
 
-// Footprint is what a trainer of a valid configuration allocates, in bytes, before it does.
-func Footprint(c Config, threads int) int64 {
-	pool := parallel.New(threads)
-	defer pool.Close()
-	return arena.Measure(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, pool) })
-}
-
-func placeTrainer(a *arena.Arena, c Config, pool *parallel.Pool) *Trainer {
+func placeTrainer(a *arena.Arena, c Config, plan Plan, pool *parallel.Pool) *Trainer {
 	e, d := c.Encoder, c.Encoder.Dim
+	plan = plan.of(c)
 	visible, block := c.Masks.MaxContext(), c.Masks.MaxTarget()
-	rows, hidden := c.Batch*visible, c.Batch*c.Masks.Targets*block
-	t := &Trainer{Config: c, pool: pool, sampler: NewSampler(c.Masks), schedule: c.schedule()}
-	t.Context = vit.PlaceEncoder(a, e, true)
-	t.Predictor = placePredictor(a, c)
-	t.Target = vit.PlaceEncoder(a, e, false)
-	t.context = t.Context.PlacePass(a, pool, c.Batch, rows, vit.Train)
-	t.target = t.Target.PlacePass(a, pool, c.Batch, c.Batch*e.Tokens(), vit.Infer)
-	t.predict = t.Predictor.placePass(a, pool, predictorSize{
-		batch: c.Batch, targets: c.Masks.Targets, contextRows: rows, contextTokens: visible, targetTokens: block})
-	t.wanted, t.guess, t.dGuess = a.F32(hidden*d), a.F32(hidden*d), a.F32(hidden*d)
-	t.dContext = a.F32(rows * d)
-	t.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
-	t.monitor = placeMonitor(a, c.Batch, d)
-	for i, ps := range t.trained() {
-		n := int(ps.Count())
-		t.moments[i] = moments{a.F32(n), a.F32(n)}
-	}
+	hidden := c.Masks.Targets * block // predicted tokens of a picture
+	t := &Trainer{Config: c, Plan: plan, pool: pool, sampler: NewSampler(c.Masks), schedule: c.schedule()}
+	a.Part("models", func() {
+		a.Part("context encoder", func() { t.Context = vit.PlaceUnpacked(a, e, true) })
+		a.Part("predictor", func() { t.Predictor = placePredictor(a, c) })
+		a.Part("target encoder", func() { t.Target = vit.PlaceUnpacked(a, e, false) })
+		a.Part("moments", func() {
+			for i, ps := range t.trained() {
+				n := int(ps.Count())
+				t.moments[i] = moments{a.F32(n), a.F32(n)}
+			}
+		})
+		a.Part("monitor", func() { t.monitor = placeMonitor(a, c.Batch, d) })
+	})
+	a.Part("step", func() {
+		t.wanted = a.F32(plan.Micro * hidden * d)
+		t.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
+		whole := vit.Size{Seqs: plan.Micro, Rows: plan.Micro * visible, Tokens: visible, Recompute: plan.Recompute, Segment: plan.Segment}
+		a.Union(
+			func() {
+				a.Part("target pass", func() { t.target = t.Target.PlacePass(a, pool, plan.Micro, plan.Micro*e.Tokens(), vit.Infer) })
+			},
+			func() {
+				if c.VarianceWeight > 0 && plan.Micro < c.Batch {
+					a.Part("variance preview", func() { t.preview = t.Context.PlacePass(a, pool, plan.Micro, whole.Rows, vit.Infer) })
+				}
+			},
+			func() {
+				a.Part("context pass", func() {
+					t.context = t.Context.PlaceTraining(a, pool, whole, func() {
+						a.Union(
+							func() { a.Part("variance term", func() { t.variance.placeWork(a) }) },
+							func() {
+								a.Part("predictor pass", func() {
+									t.predict = t.Predictor.placePass(a, pool, predictorSize{
+										batch: plan.Head, targets: c.Masks.Targets, contextRows: plan.Head * visible, contextTokens: visible,
+										targetTokens: block, recompute: plan.RecomputeHead, segment: plan.Segment,
+									})
+									t.guess = a.F32(plan.Head * hidden * d)
+								})
+							},
+						)
+					})
+				})
+			},
+		)
+	})
 	if a.Measuring() {
 		return t
 	}
-	t.losses = make([]float64, (hidden*d+lossChunk-1)/lossChunk)
+	t.losses = make([]float64, c.Batch)
 	for i, ps := range t.trained() {
 		target := t.Target.Params.Value
 		if i > 0 {
@@ -212,46 +240,99 @@ func (t *Trainer) Step(px []float32) Stats {
 // rates are what the schedules say for one step.
 type rates struct{ lr, weightDecay, ema float64 }
 
-// stepWith is Step with given masks and rates. inspect, if not nil, is called when gradients are there and weights are
-// still what they were.
-func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func()) Stats {
+// stage is a point of a step at which tests look.
+type stage byte
+
+const (
+	stageTarget    stage = iota // tokens and wanted are there
+	stageGuess                  // the context's tokens and guess are there
+	stageGradients              // gradients are there and weights are still what they were
+)
+
+// stepWith is Step with given masks and rates. inspect, if not nil, is called at each stage.
+//
+// What is in a step is in the order of its pictures, and a sum over pictures is one over ascending pictures. So the
+// micro-batches of the plan change nothing.
+func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(stage)) Stats {
 	c, d := t.Config, t.Config.Encoder.Dim
 	t.masks = masks
+	if inspect == nil {
+		inspect = func(stage) {}
+	}
 	st := Stats{Step: t.step + 1, LR: r.lr, WeightDecay: r.weightDecay, EMA: r.ema}
 	n := c.Masks.Targets * c.Batch * t.masks.TargetLen * d // values predicted
-
-	// The target encoder sees all patches; its tokens at the hidden blocks, layer-normed, are to be guessed.
-	t.tokens = t.target.Forward(px, c.Batch, nil, nil)
-	t.run(taskWanted, c.Masks.Targets*c.Batch)
-	t.target.Mean(t.monitor.next())
-
-	// The context encoder sees the visible patches, the predictor guesses from them.
-	z := t.context.Forward(px, c.Batch, t.masks.Context, t.masks.ContextOff)
-	t.predict.Forward(t.guess, z, t.masks, c.Batch)
 	t.lossScale = float32(1 / float64(n))
-	chunks := (n + lossChunk - 1) / lossChunk
-	t.run(taskLoss, chunks)
-	for _, l := range t.losses[:chunks] {
+	clear(t.Context.Params.Grad)
+	clear(t.Predictor.Params.Grad)
+
+	if t.preview != nil { // the variance term is one of the whole batch
+		for b := 0; b < c.Batch; b += t.Plan.Micro {
+			pics := t.micro(px, b)
+			t.preview.Forward(pics, t.pictures(), t.part.Context, t.part.ContextOff)
+			t.preview.Mean(t.variance.pooled[b*d:])
+		}
+		st.Variance = t.variance.apply()
+	}
+	features := t.monitor.next()
+	for b := 0; b < c.Batch; b += t.Plan.Micro {
+		pics := t.micro(px, b)
+		// The target encoder sees all patches; its tokens at the hidden blocks, layer-normed, are to be guessed.
+		t.tokens = t.target.Forward(pics, t.pictures(), nil, nil)
+		t.run(taskWanted, t.pictures()*c.Masks.Targets)
+		t.target.Mean(features[b*d:])
+		inspect(stageTarget)
+
+		// The context encoder sees the visible patches, the predictor guesses from them.
+		z := t.context.Forward(pics, t.pictures(), t.part.Context, t.part.ContextOff)
+		if c.VarianceWeight > 0 && t.preview == nil {
+			t.context.Mean(t.variance.pooled)
+			st.Variance = t.variance.apply()
+		}
+		dz := t.context.DTokens()
+		for t.headAt = 0; t.headAt < t.pictures(); t.headAt += t.Plan.Head {
+			end := min(t.headAt+t.Plan.Head, t.pictures())
+			t.part.slice(&t.head, t.headAt, end, c.Masks.Targets)
+			lo, hi := int(t.part.ContextOff[t.headAt])*d, int(t.part.ContextOff[end])*d
+			t.predict.Forward(t.guess, z[lo:hi], &t.head, end-t.headAt)
+			inspect(stageGuess)
+			t.run(taskLoss, end-t.headAt)
+			t.predict.Backward(dz[lo:hi], t.guess)
+		}
+		if c.VarianceWeight > 0 {
+			t.run(taskVariance, t.pictures())
+		}
+		t.context.Backward()
+	}
+	for _, l := range t.losses {
 		st.Loss += l
 	}
 	st.Loss /= float64(n)
-
-	clear(t.Context.Params.Grad)
-	clear(t.Predictor.Params.Grad)
-	dz := t.context.DTokens()
-	t.predict.Backward(dz, t.dGuess)
-	if c.VarianceWeight > 0 {
-		t.context.Mean(t.variance.pooled)
-		st.Variance = t.variance.apply()
-		t.run(taskVariance, c.Batch)
-	}
-	t.context.Backward()
-	if inspect != nil {
-		inspect()
-	}
+	inspect(stageGradients)
 	t.optimise(&st)
 	t.step++
 	return st
+}
+
+// micro turns to the micro-batch that begins at picture b, and returns its pixels.
+func (t *Trainer) micro(px []float32, b int) []float32 {
+	end := min(b+t.Plan.Micro, t.Config.Batch)
+	t.partAt = b
+	t.masks.slice(&t.part, b, end, t.Config.Masks.Targets)
+	return px[b*t.Config.Encoder.PixelLen() : end*t.Config.Encoder.PixelLen()]
+}
+
+// pictures is how many the present micro-batch has.
+func (t *Trainer) pictures() int { return len(t.part.ContextOff) - 1 }
+
+// slice sets dst to the masks of pictures [b0, b1), which have the given number of target blocks each.
+func (m *Masks) slice(dst *Masks, b0, b1, targets int) {
+	first := m.ContextOff[b0]
+	dst.Context, dst.TargetLen = m.Context[first:m.ContextOff[b1]], m.TargetLen
+	dst.Targets = m.Targets[b0*targets*m.TargetLen : b1*targets*m.TargetLen]
+	dst.ContextOff = dst.ContextOff[:0]
+	for _, off := range m.ContextOff[b0 : b1+1] {
+		dst.ContextOff = append(dst.ContextOff, off-first)
+	}
 }
 
 // optimise clips the gradient, updates the weights by AdamW and lets the target encoder follow.
@@ -284,24 +365,23 @@ func (t *Trainer) run(what trainerTask, tasks int) {
 func (t *Trainer) Run(n, _ int) {
 	c, d := t.Config, t.Config.Encoder.Dim
 	switch t.what {
-	case taskWanted: // sequence n = block·B + picture
-		k := t.masks.TargetLen
-		block, b := n/c.Batch, n%c.Batch
-		for i, patch := range t.masks.Targets[(b*c.Masks.Targets+block)*k:][:k] {
+	case taskWanted: // sequence n: a block of a picture
+		k, b := t.part.TargetLen, n/c.Masks.Targets
+		for i, patch := range t.part.Targets[n*k:][:k] {
 			token := t.tokens[(b*c.Encoder.Tokens()+int(patch))*d:][:d]
 			kernels.LayerNorm(t.wanted[(n*k+i)*d:][:d], token, nil, nil, nil, nil, 1, d, targetEps)
 		}
-	case taskLoss:
-		lo := n * lossChunk
-		hi := min(lo+lossChunk, c.Masks.Targets*c.Batch*t.masks.TargetLen*d)
+	case taskLoss: // picture n of those with the predictor
+		values := c.Masks.Targets * t.head.TargetLen * d
+		guess, wanted := t.guess[n*values:][:values], t.wanted[(t.headAt+n)*values:][:values]
 		loss := kernels.SmoothL1
 		if c.Loss == LossL2 {
 			loss = kernels.SquaredError
 		}
-		t.losses[n] = loss(t.dGuess[lo:hi], t.guess[lo:hi], t.wanted[lo:hi], t.lossScale)
-	case taskVariance: // picture n: the pooled gradient spreads evenly over its tokens
-		r0, r1 := int(t.masks.ContextOff[n]), int(t.masks.ContextOff[n+1])
-		g := t.variance.grad[n*d : (n+1)*d]
+		t.losses[t.partAt+t.headAt+n] = loss(guess, guess, wanted, t.lossScale)
+	case taskVariance: // picture n of the micro-batch: the pooled gradient spreads evenly over its tokens
+		r0, r1 := int(t.part.ContextOff[n]), int(t.part.ContextOff[n+1])
+		g := t.variance.grad[(t.partAt+n)*d:][:d]
 		kernels.Scale(g, 1/float32(r1-r0))
 		for r := r0; r < r1; r++ {
 			kernels.Add(t.context.DTokens()[r*d:(r+1)*d], g)

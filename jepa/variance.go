@@ -29,12 +29,17 @@ const (
 	stdFloor        = 1e-4 // added to a variance before the root, as in VICReg's code
 )
 
+// placeVariance lays out what lasts from one apply to the use of its gradient.
 func placeVariance(a *arena.Arena, weight float64, batch, dim int) *variance {
 	return &variance{
-		weight: weight, pooled: a.F32(batch * dim), grad: a.F32(batch * dim), mean: a.F32(dim), cov: a.F32(dim * dim),
-		std: make([]float64, dim), batch: batch, dim: dim,
-		panels: kernels.Panels{Data: a.F32(max(kernels.PanelLen(batch, dim), kernels.PanelLen(dim, dim)))},
+		weight: weight, pooled: a.F32(batch * dim), grad: a.F32(batch * dim), std: make([]float64, dim), batch: batch, dim: dim,
 	}
+}
+
+// placeWork lays out what is in use only inside apply.
+func (v *variance) placeWork(a *arena.Arena) {
+	v.mean, v.cov = a.F32(v.dim), a.F32(v.dim*v.dim)
+	v.panels.Data = a.F32(max(kernels.PanelLen(v.batch, v.dim), kernels.PanelLen(v.dim, v.dim)))
 }
 
 // apply returns the term's value and leaves its gradient with respect to pooled in grad.

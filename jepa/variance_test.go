@@ -33,6 +33,14 @@ func varianceTerm(p []float64, b, d int) (hinge, covariance float64) {
 	return hinge, covariance
 }
 
+func newVariance(weight float64, batch, dim int) *variance {
+	return arena.Build(func(a *arena.Arena) *variance {
+		v := placeVariance(a, weight, batch, dim)
+		v.placeWork(a)
+		return v
+	})
+}
+
 // spreadRows are rows [b, d] whose channels deviate by about scale[j%len(scale)], far from zero.
 func spreadRows(b, d int, scale ...float64) []float32 {
 	s := rng.New(3, rng.PurposeProbe, uint64(b), uint64(d))
@@ -58,7 +66,7 @@ func TestVariance(t *testing.T) {
 		{"odd width", 9, 36, spreadRows(9, 36, 0.5, 0.3, 4), true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := arena.Build(func(a *arena.Arena) *variance { return placeVariance(a, weight, c.b, c.d) })
+			v := newVariance(weight, c.b, c.d)
 			copy(v.pooled, c.p)
 			got := v.apply()
 			require.Equal(t, c.open, slices.Min(v.std) < 1)
@@ -98,7 +106,7 @@ func TestVariance(t *testing.T) {
 // The hinge is closed: only the covariance is left, and it alone has a gradient.
 func TestVarianceClosedHinge(t *testing.T) {
 	p := []float32{4, 4, -4, 4, 4, -4, -4, -4} // [4, 2], orthogonal channels far apart
-	v := arena.Build(func(a *arena.Arena) *variance { return placeVariance(a, 1, 4, 2) })
+	v := newVariance(1, 4, 2)
 	copy(v.pooled, p)
 	require.Zero(t, v.apply())
 	require.Equal(t, make([]float32, 8), v.grad)
@@ -107,7 +115,7 @@ func TestVarianceClosedHinge(t *testing.T) {
 
 // Collapsed features cost the whole hinge; no direction leads out, and nothing divides by zero.
 func TestVarianceOfEqualRows(t *testing.T) {
-	v := arena.Build(func(a *arena.Arena) *variance { return placeVariance(a, 1, 4, 8) })
+	v := newVariance(1, 4, 8)
 	for i := range v.pooled {
 		v.pooled[i] = float32(i%8) / 4
 	}

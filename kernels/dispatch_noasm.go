@@ -9,3 +9,7 @@ const (
 )
 
 func tileF32(t *tile) { tileF32Generic(t) }
+
+func tileTakesPanels() bool { return false }
+
+func tileMasks() bool { return false }

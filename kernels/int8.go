@@ -8,39 +8,15 @@ import (
 // MaxKI8 is the longest inner dimension of an int8 product: 128 * 127 * MaxKI8 is just below 2^31.
 const MaxKI8 = 131072
 
-// i8Layout is how the bytes of a packed right-hand operand lie. Each instruction set wants its own; a PanelsI8 stays
-// with the one that it was packed for.
-type i8Layout uint8
-
-const (
-	// i8Runs is [N/4][K/32][4][32]: for each of 4 channels a run of 32 k. Generic, NEON.
-	i8Runs i8Layout = iota
-	// i8Pairs is [N/16][K/2][16][2]: for each of 16 channels 2 neighbouring k. AVX2 (VPMADDWD).
-	i8Pairs
-	// i8Quads is [N/16][K/4][16][4]: for each of 16 channels 4 neighbouring k. NEON with dot product (SDOT).
-	i8Quads
-)
-
-// shape is how many channels a panel of the layout holds, and the multiple that K is padded to.
-func (l i8Layout) shape() (width, unit int) {
-	switch l {
-	case i8Pairs:
-		return 16, 4
-	case i8Quads:
-		return 16, 16
-	}
-	return 4, chainBlock
-}
-
 // PanelsI8 is the right-hand operand of GemmI8: the int8 weights w [N, K] of N output channels, packed in the layout of
-// this machine's kernel. K is padded with zeros to a multiple of 4 (AVX2), 16 (dot product) or 32, N to a multiple of
-// the panel's width.
+// this machine's kernel. N is padded with zeros to a multiple of the panel's width, K to the layout's unit.
 type PanelsI8 struct {
 	K, N   int
 	kp     int // K, padded
 	layout i8Layout
-	chain4 bool // i8Runs: CheckChains holds
-	data   []int8
+	chain4 bool    // CheckChains holds
+	data   []int8  // one panel after the other
+	start  []int32 // what the sums of each channel begin with, N padded; only if the layout has it
 }
 
 // Pack takes w [n, k] row-major, every value in [-127, 127]; -128 is a programmer error. It allocates only when the
@@ -55,94 +31,29 @@ func (p *PanelsI8) pack(w []int8, k, n int, layout i8Layout) {
 	if hasMinInt8(w) {
 		panic("kernels: PanelsI8.Pack: a weight of -128")
 	}
-	width, unit := layout.shape()
+	l := &i8Layouts[layout]
 	p.K, p.N, p.layout = k, n, layout
-	p.kp = roundUp(k, unit)
-	size := roundUp(n, width) * p.kp
-	if cap(p.data) < size {
-		p.data = make([]int8, size)
-	}
-	p.data = p.data[:size]
-	if k != p.kp || n%width != 0 {
+	p.kp = roundUp(k, l.unit)
+	np := roundUp(n, l.width)
+	p.data = grow(p.data, np*p.kp)
+	p.start = grow(p.start, np)
+	if k != p.kp || n != np {
 		clear(p.data)
+		clear(p.start)
 	}
-	for j := 0; j < n; j += width {
-		panel, rows := p.data[j*p.kp:(j+width)*p.kp], w[j*k:min(j+width, n)*k]
-		switch layout {
-		case i8Pairs:
-			packPairs(panel, rows, k)
-		case i8Quads:
-			packQuads(panel, rows, k)
-		default:
-			packRuns(panel, rows, k)
-		}
+	for j := 0; j < n; j += l.width {
+		panel, start := p.data[j*p.kp:(j+l.width)*p.kp], p.start[j:j+l.width]
+		packPanel(panel, start, w[j*k:min(j+l.width, n)*k], k, l)
 	}
-	p.chain4 = layout == i8Runs && brokenChain(w, n, k) < 0
+	p.chain4 = l.chains && brokenChain(w, n, k) < 0
 }
 
-// packRuns is panel[k/32][c][k%32] = rows[c,k] for a panel of 4 channels.
-func packRuns(panel, rows []int8, k int) {
-	for c := 0; c*k < len(rows); c++ {
-		d := panel[c*chainBlock:]
-		for row := rows[c*k : (c+1)*k]; len(row) > 0; row = row[min(len(row), chainBlock):] {
-			copy(d[:chainBlock], row)
-			d = d[min(len(d), 4*chainBlock):]
-		}
+// grow is x with n elements: values are left over or zero.
+func grow[T any](x []T, n int) []T {
+	if cap(x) < n {
+		return make([]T, n)
 	}
-}
-
-// packQuads is panel[k/4][c][k%4] = rows[c,k] for a panel of 16 channels.
-func packQuads(panel, rows []int8, k int) {
-	for c := 0; c*k < len(rows); c++ {
-		d, row := panel[c*4:], rows[c*k:(c+1)*k]
-		for ; len(row) >= 4; row = row[4:] {
-			*(*[4]int8)(d) = *(*[4]int8)(row)
-			d = d[min(len(d), 64):]
-		}
-		copy(d, row)
-	}
-}
-
-// packPairs is panel[k/2][c][k%2] = rows[c,k] for a panel of 16 channels.
-func packPairs(panel, rows []int8, k int) {
-	n, c, done := len(rows)/k, 0, k&^7
-	for ; c+4 <= n; c += 4 {
-		packPairs4(panel[c*2:], rows[c*k:(c+4)*k], k)
-		for r := c; r < c+4 && done < k; r++ {
-			packPairs1(panel[done*16+r*2:], rows[r*k+done:(r+1)*k])
-		}
-	}
-	for ; c < n; c++ {
-		packPairs1(panel[c*2:], rows[c*k:(c+1)*k])
-	}
-}
-
-// packPairs1 is the pairs of one channel.
-func packPairs1(d, row []int8) {
-	for ; len(row) >= 2; row = row[2:] {
-		d[0], d[1] = row[0], row[1]
-		d = d[min(len(d), 32):]
-	}
-	copy(d, row)
-}
-
-// packPairs4 transposes the pairs of four channels, eight k at a time; it leaves out the last k%8.
-func packPairs4(panel, rows []int8, k int) {
-	const odd, even, low = 0xffff0000ffff0000, 0x0000ffff0000ffff, 0x00000000ffffffff
-	r := asBytes(rows)
-	r0, r1, r2, r3 := r[:k], r[k:2*k], r[2*k:3*k], r[3*k:4*k]
-	d := asBytes(panel)
-	for len(r0) >= 8 && len(r1) >= 8 && len(r2) >= 8 && len(r3) >= 8 && len(d) >= 104 {
-		x0, x1 := binary.LittleEndian.Uint64(r0), binary.LittleEndian.Uint64(r1)
-		x2, x3 := binary.LittleEndian.Uint64(r2), binary.LittleEndian.Uint64(r3)
-		a02, a13 := x0&even|x1&even<<16, x0>>16&even|x1&odd // pairs 0 and 2, then 1 and 3, of channels 0 and 1
-		b02, b13 := x2&even|x3&even<<16, x2>>16&even|x3&odd // and of channels 2 and 3
-		binary.LittleEndian.PutUint64(d, a02&low|b02<<32)
-		binary.LittleEndian.PutUint64(d[32:], a13&low|b13<<32)
-		binary.LittleEndian.PutUint64(d[64:], a02>>32|b02&^low)
-		binary.LittleEndian.PutUint64(d[96:], a13>>32|b13&^low)
-		r0, r1, r2, r3, d = r0[8:], r1[8:], r2[8:], r3[8:], d[min(len(d), 128):]
-	}
+	return x[:n]
 }
 
 // GemmI8 is the product of int8 activations and packed weights, exact in int32: for every i < m and j < p.N
@@ -159,7 +70,8 @@ func GemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	if lda < p.K || ldacc < p.N || len(a) < (m-1)*lda+p.K || len(acc) < (m-1)*ldacc+p.N {
 		panic("kernels: GemmI8: A or the accumulator is smaller than its shape")
 	}
-	gemmI8(acc, ldacc, a, lda, m, p)
+	var s scratchI8
+	s.gemm(acc, ldacc, a, lda, m, p)
 }
 
 // roundUp is the smallest multiple of unit, not below n.

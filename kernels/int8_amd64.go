@@ -4,39 +4,76 @@ package kernels
 
 import "unsafe"
 
-// i8PassK is how many k one pass of the AVX2 tile takes: six rows of that many int16 are 12 KiB. i8RowLen is how far
-// those rows are apart; the odd cache line keeps them out of each other's way.
+// i8PassK is how many k one pass of a tile takes: twelve rows of that many bytes are 6 KiB. i8RowLen is how far those
+// rows are apart; the odd cache line keeps them out of each other's way.
 const (
-	i8PassK  = 1024
-	i8RowLen = i8PassK + 32
+	i8PassK  = 512
+	i8RowLen = i8PassK + 64
 )
 
-// i8CallMACs bounds one call into assembly to some tens of microseconds: a goroutine cannot be preempted inside it.
-const i8CallMACs = 1 << 20
+// i8CallMACs and i8CallBytes bound one call into assembly to some tens of microseconds: a goroutine cannot be preempted
+// inside it.
+const (
+	i8CallMACs  = 1 << 20
+	i8CallBytes = 1 << 18
+)
 
-// tileI8 is the argument of tileI8AVX2.
+// tileI8 is the state of a product. A tile kernel takes rows of activations through panels of weights: with width the
+// channels of a panel, for r < rows, j < width*panels
+//
+//	c[r*ldc+j] = init[r*ldInit+j] + sum over the k of the pass of int32(a[r,k]) * w[j,k]
+//
+// where b is the first panel at the pass's first k. c may be init.
 type tileI8 struct {
-	b          *int8  // the first panel, at the pass's first k
-	c          *int32 // the first row's sums
-	bStep, ldc int    // from one panel to the next, in bytes; from one row to the next, in int32
-	steps      int    // k of this pass, in fours
-	rows       int    // 1, 2, 4 or 6
-	panels     int
-	add        bool // continue the sums in c
-	a          [6 * i8RowLen]int16
+	bStep        int // bytes from one panel to the next
+	ldc, ldInit  int // int32 from one row to the next
+	steps        int // of the pass: 4 k, or 8 k (i8Chains)
+	rows, panels int
+	a            [12 * i8RowLen]int8  // the rows as the kernel wants them
+	tail         [12][chainBlock]int8 // their last k, padded with zeros
+	edge         [12 * 32]int32       // the sums of a cut panel
 }
 
-// tileI8AVX2 takes rows of widened activations through panels of 16 channels. For r < rows, j < 16*panels:
-//
-//	c[r*ldc+j] = sum over k < 4*steps of int32(a[r*i8RowLen+k]) * w[j,k]      // + c[r*ldc+j] with add
+// tileI8AVX512VNNI is for i8Quads32 and 1, 2, 4 or 12 rows.
 //
 //go:noescape
-func tileI8AVX2(t *tileI8)
+func tileI8AVX512VNNI(t *tileI8, b *int8, c, init *int32)
 
-// widenI8AVX2 is for i := range n { dst[i] = int16(src[i]) }; n is a multiple of 16.
+// tileI8AVXVNNI is for i8Quads and 1, 2, 4 or 6 rows.
 //
 //go:noescape
-func widenI8AVX2(dst *int16, src *int8, n int)
+func tileI8AVXVNNI(t *tileI8, b *int8, c, init *int32)
+
+// tileI8ChainsAVX2 is for i8Chains and 1, 2 or 3 rows. It adds four products in an int16 lane: the weights must obey the
+// chain rule.
+//
+//go:noescape
+func tileI8ChainsAVX2(t *tileI8, b *int8, c, init *int32)
+
+// tileI8PairsAVX2 is tileI8ChainsAVX2 for any weights in [-127, 127]: two products in an int16 lane.
+//
+//go:noescape
+func tileI8PairsAVX2(t *tileI8, b *int8, c, init *int32)
+
+// spreadBiasedAVX2 is for r < rows, i < n { dst[r*i8RowLen+i] = src[r*lda+i] ^ -128 }, which is src+128 as an unsigned
+// byte; n is a multiple of 32.
+//
+//go:noescape
+func spreadBiasedAVX2(dst, src *int8, rows, lda, n int)
+
+// spreadChainsAVX2 puts blocks of 32 of each row into chainOrder, followed at i8RowLen by their magnitudes; rows of dst
+// are 2*i8RowLen apart, n is a multiple of 32.
+//
+//go:noescape
+func spreadChainsAVX2(dst, src *int8, rows, lda, n int)
+
+// packQuadsAVX2 packs blocks of 32 k of 8 channels, the rows of src k apart: for b < blocks, i < 32, c < 8
+//
+//	dst[(8*b+i/4)*step + 4*c + i%4] = src[c*k + 32*b + order(i)]
+//	sums[c] += int32(src[c*k + 32*b + i])
+//
+//go:noescape
+func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *i8Order, sums *[8]int32)
 
 // maxAbsBitsAVX2 is maxAbsBitsGeneric(x[:n]); n is a multiple of 32.
 //
@@ -53,50 +90,87 @@ func maxChainAVX2(w *float32, n int) uint32
 //go:noescape
 func quantizeAVX2(q *int8, x *float32, n int, inv float32)
 
-// dequantAVX2 is dequantGeneric on n values, a multiple of 8; bias may be nil.
+// quantizeStochasticAVX2 is quantizeStochasticGeneric(q[:n], x[:n], inv, bits); n is a multiple of 32, and each of the
+// eight lanes moves on by eight places.
 //
 //go:noescape
-func dequantAVX2(dst *float32, acc *int32, sa float32, sw, bias *float32, n int)
+func quantizeStochasticAVX2(q *int8, x *float32, n int, inv float32, lanes *noiseLanes)
+
+// quantizeRowsAVX2 is QuantizeRows; cols is a multiple of 32.
+//
+//go:noescape
+func quantizeRowsAVX2(q *int8, ldq int, scale, x *float32, rows, cols int)
+
+//go:noescape
+func quantizeRowsAVX512(q *int8, ldq int, scale, x *float32, rows, cols int)
+
+// brokenChainsAVX2 says whether any of the blocks of 32 weights breaks the chain rule. No weight is -128.
+//
+//go:noescape
+func brokenChainsAVX2(q *int8, blocks int) bool
+
+// maxAbsColumnsAVX2 is maxAbsColumnsGeneric on 8*groups columns.
+//
+//go:noescape
+func maxAbsColumnsAVX2(absmax *uint32, x *float32, rows, ldx, groups int)
+
+// quantizeColumnsAVX2 does 32 rows of 8*groups columns: q[j*ldq+i] = roundNearest(x[i*ldx+j] * inv[j]).
+//
+//go:noescape
+func quantizeColumnsAVX2(q *int8, ldq int, x *float32, ldx int, inv *float32, groups int)
+
+// quantizeColumnsStochasticAVX2 is the same by chance. The lanes hold the places of the first row, their step is a row;
+// they are left 8*groups further.
+//
+//go:noescape
+func quantizeColumnsStochasticAVX2(q *int8, ldq int, x *float32, ldx int, inv *float32, groups int, lanes *noiseLanes)
+
+// dequantAVX2 is dequantGeneric from column 0 on; cols is a multiple of 8, bias may be nil. dst may be acc, seen as
+// float32.
+//
+//go:noescape
+func dequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
 
 func i8PathLayout() i8Layout {
-	if useAVX2 {
-		return i8Pairs
+	switch {
+	case useAVX512VNNI:
+		return i8Quads32
+	case useAVXVNNI:
+		return i8Quads
+	case useAVX2:
+		return i8Chains
 	}
 	return i8Runs
 }
 
-func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
-	if p.layout == i8Pairs {
-		gemmI8AVX2(acc, ldacc, a, lda, m, p)
-	} else {
-		gemmI8Generic(acc, ldacc, a, lda, m, p)
-	}
-}
+// scratchI8 is what a product needs beside its operands.
+type scratchI8 = tileI8
 
-func gemmI8AVX2(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
-	var t tileI8
-	var edge [6 * 16]int32
-	t.bStep = 16 * p.kp
+// gemm is GemmI8 without its checks.
+func (t *tileI8) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
+	if p.layout == i8Runs {
+		gemmI8Generic(acc, ldacc, a, lda, m, p)
+		return
+	}
+	width := i8Layouts[p.layout].width
+	t.bStep = width * p.kp
+	full := p.N / width
 	for i := 0; i < m; i += t.rows {
-		t.rows = tileRowsI8(m - i)
+		t.rows = p.tileRows(m - i)
 		for k := 0; k < p.K; k += i8PassK {
 			kc := min(i8PassK, p.K-k)
-			t.widen(a[i*lda+k:], lda, kc)
-			t.steps, t.add = (kc+3)/4, k > 0
-			most := max(1, i8CallMACs/(16*t.rows*kc))
-			full := p.N / 16
+			t.load(a[i*lda+k:], lda, kc, p.layout)
+			most := max(1, i8CallMACs/(width*t.rows*kc))
 			for j := 0; j < full; j += most {
 				t.panels = min(most, full-j)
-				t.b, t.c, t.ldc = &p.data[j*t.bStep+16*k], &acc[i*ldacc+16*j], ldacc
-				tileI8AVX2(&t)
+				t.pass(acc[i*ldacc+width*j:], ldacc, p, width*j, k)
 			}
-			if j := 16 * full; j < p.N { // a cut panel goes through edge, so that nothing outside acc is touched
+			if j := width * full; j < p.N { // a cut panel goes through edge, so that nothing outside acc is touched
 				t.panels = 1
-				t.b, t.c, t.ldc = &p.data[full*t.bStep+16*k], &edge[0], 16
-				tileI8AVX2(&t)
+				t.pass(t.edge[:], width, p, j, k)
 				if k+kc == p.K {
 					for r := range t.rows {
-						copy(acc[(i+r)*ldacc+j:(i+r)*ldacc+p.N], edge[16*r:])
+						copy(acc[(i+r)*ldacc+j:(i+r)*ldacc+p.N], t.edge[width*r:])
 					}
 				}
 			}
@@ -104,10 +178,34 @@ func gemmI8AVX2(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	}
 }
 
-// tileRowsI8 is the tallest tile for the rows that are left.
-func tileRowsI8(left int) int {
+// pass runs the tile kernel from channel j and from k on: the first pass begins with the channels' starts, the others
+// with what is in c.
+func (t *tileI8) pass(c []int32, ldc int, p *PanelsI8, j, k int) {
+	b, sums, init := &p.data[j*p.kp+i8Layouts[p.layout].width*k], &c[0], &c[0]
+	t.ldc, t.ldInit = ldc, ldc
+	if k == 0 {
+		init, t.ldInit = &p.start[j], 0
+	}
 	switch {
-	case left >= 6:
+	case p.layout == i8Quads32:
+		tileI8AVX512VNNI(t, b, sums, init)
+	case p.layout == i8Quads:
+		tileI8AVXVNNI(t, b, sums, init)
+	case p.chain4:
+		tileI8ChainsAVX2(t, b, sums, init)
+	default:
+		tileI8PairsAVX2(t, b, sums, init)
+	}
+}
+
+// tileRows is the tallest tile for the rows that are left.
+func (p *PanelsI8) tileRows(left int) int {
+	switch {
+	case p.layout == i8Chains:
+		return min(left, 3)
+	case p.layout == i8Quads32 && left >= 12:
+		return 12
+	case p.layout == i8Quads && left >= 6:
 		return 6
 	case left >= 4:
 		return 4
@@ -115,21 +213,66 @@ func tileRowsI8(left int) int {
 	return min(left, 2)
 }
 
-// widen copies kc values of each row of a to t.a, as int16 and padded with zeros to a multiple of 4.
-func (t *tileI8) widen(a []int8, lda, kc int) {
-	for r := range t.rows {
-		dst, src := t.a[r*i8RowLen:(r+1)*i8RowLen], a[r*lda:r*lda+kc]
-		n := kc &^ 15
-		if n > 0 {
-			widenI8AVX2(&dst[0], &src[0], n)
+// load copies kc values of each row of a to t.a, as the layout's kernel wants them, padded with zeros.
+func (t *tileI8) load(a []int8, lda, kc int, layout i8Layout) {
+	n := kc &^ (chainBlock - 1)
+	if n > 0 {
+		t.spread(0, &a[0], lda, n, layout)
+	}
+	if n < kc {
+		for r := range t.rows {
+			clear(t.tail[r][copy(t.tail[r][:], a[r*lda+n:r*lda+kc]):])
 		}
-		if n < kc {
-			for i, v := range src[n:] {
-				dst[n+i] = int16(v)
+		t.spread(n, &t.tail[0][0], chainBlock, chainBlock, layout)
+	}
+	if layout == i8Chains {
+		t.steps = roundUp(kc, chainBlock) / 8
+	} else {
+		t.steps = (kc + 3) / 4
+	}
+}
+
+func (t *tileI8) spread(at int, src *int8, lda, n int, layout i8Layout) {
+	if layout == i8Chains {
+		spreadChainsAVX2(&t.a[at], src, t.rows, lda, n)
+	} else {
+		spreadBiasedAVX2(&t.a[at], src, t.rows, lda, n)
+	}
+}
+
+// packVector packs whole groups of 8 channels, and says how many channels that was.
+func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int {
+	if !useAVX2 || l.run != 4 {
+		return 0
+	}
+	order := l.order
+	if order == nil {
+		order = &plainOrder
+	}
+	done, blocks, step := len(rows)/k&^7, k/chainBlock, 4*l.width
+	for c := 0; c < done; c += 8 {
+		var sums [8]int32
+		if blocks > 0 {
+			packQuadsAVX2(&panel[4*c], &rows[c*k], k, blocks, step, order, &sums)
+		}
+		if k0 := blocks * chainBlock; k0 < k {
+			var tail [8 * chainBlock]int8
+			var packed [8 * chainBlock]int8
+			for r := range 8 {
+				copy(tail[r*chainBlock:(r+1)*chainBlock], rows[(c+r)*k+k0:(c+r+1)*k])
 			}
-			clear(dst[kc:roundUp(kc, 4)])
+			packQuadsAVX2(&packed[0], &tail[0], chainBlock, 1, 32, order, &sums)
+			for d, i := panel[k0*l.width+4*c:], 0; i < roundUp(k-k0, l.unit)/4; i++ {
+				copy(d[i*step:i*step+32], packed[32*i:])
+			}
+		}
+		if l.biased {
+			for r, s := range sums {
+				start[c+r] = -128 * s
+			}
 		}
 	}
+	return done
 }
 
 func maxAbsBits(x []float32) uint32 {
@@ -157,10 +300,103 @@ func quantize(q []int8, x []float32, inv float32) {
 	quantizeGeneric(q, x, inv)
 }
 
-func dequant(dst []float32, acc []int32, sa float32, sw, bias []float32) {
-	if n := len(acc) &^ 7; useAVX2 && n > 0 {
-		dequantAVX2(&dst[0], &acc[0], sa, &sw[0], unsafe.SliceData(bias), n)
-		dst, acc, sw, bias = dst[n:], acc[n:], sw[n:], from(bias, n)
+func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	n := 0
+	if useAVX2 {
+		n = cols &^ 7
 	}
-	dequantGeneric(dst, acc, sa, sw, bias)
+	if n > 0 {
+		dequantAVX2(&dst[0], ldd, &acc[0], ldacc, rows, n, &sa[0], &sw[0], unsafe.SliceData(bias))
+	}
+	if n < cols {
+		dequantGeneric(dst, ldd, acc, ldacc, rows, n, cols, sa, sw, bias)
+	}
+}
+
+// noiseLanes are eight lanes of noise: places with the mixed key added, what they move on by, and the key.
+type noiseLanes struct{ counter, step, key [8]uint32 }
+
+func (l *noiseLanes) set(bits Noise, step int) {
+	at := bits.Index + mix(bits.Key)
+	for i := range l.key {
+		l.counter[i], l.step[i], l.key[i] = at+uint32(i), uint32(step), bits.Key
+	}
+}
+
+// quantizeRows does rows of QuantizeRows, and says whether it could.
+func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool {
+	if !useAVX2 || cols%32 != 0 {
+		return false
+	}
+	if useAVX512 {
+		quantizeRowsAVX512(&q[0], ldq, &scale[0], &x[0], rows, cols)
+	} else {
+		quantizeRowsAVX2(&q[0], ldq, &scale[0], &x[0], rows, cols)
+	}
+	return true
+}
+
+// brokenBlocks says whether any block of q breaks the chain rule; the length is a multiple of 32.
+func brokenBlocks(q []int8) bool {
+	if !useAVX2 {
+		return brokenBlocksGeneric(q)
+	}
+	for ; len(q) > i8CallBytes; q = q[i8CallBytes:] {
+		if brokenChainsAVX2(&q[0], i8CallBytes/chainBlock) {
+			return true
+		}
+	}
+	return len(q) > 0 && brokenChainsAVX2(&q[0], len(q)/chainBlock)
+}
+
+func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
+	q = q[:len(x)]
+	n := len(x) &^ 31
+	if useAVX2 && n > 0 {
+		var lanes noiseLanes
+		lanes.set(bits, len(lanes.key))
+		quantizeStochasticAVX2(&q[0], &x[0], n, inv, &lanes)
+	} else {
+		n = 0
+	}
+	quantizeStochasticGeneric(q[n:], x[n:], inv, bits.At(n))
+}
+
+func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
+	n := len(absmax) &^ 7
+	if useAVX2 && n > 0 {
+		maxAbsColumnsAVX2(&absmax[0], &x[0], rows, ldx, n/8)
+	} else {
+		n = 0
+	}
+	maxAbsColumnsGeneric(absmax[n:], x[n:], rows, ldx)
+}
+
+// quantize does columns [j, j+n): blocks of 32 rows by groups of 8 columns, of which the last may do again what others
+// did before.
+func (c *columnsI8) quantize(j, n int) {
+	const rows, cols = 32, 8
+	if !useAVX2 || c.rows < rows || n < cols {
+		c.quantizeGeneric(j, n, 0)
+		return
+	}
+	for i := 0; i < c.rows; i += rows {
+		i := min(i, c.rows-rows)
+		c.block(i, j, 0, n/cols)
+		if n%cols != 0 {
+			c.block(i, j, n-cols, 1)
+		}
+	}
+}
+
+// block does 32 rows from i on of groups of 8 columns from j+l on.
+func (c *columnsI8) block(i, j, l, groups int) {
+	q, x, inv := &c.q[(j+l)*c.ldq+i], &c.x[i*c.ldx+j+l], &c.inv[l]
+	if !c.stochastic {
+		quantizeColumnsAVX2(q, c.ldq, x, c.ldx, inv, groups)
+		return
+	}
+	var lanes noiseLanes
+	lanes.set(c.bits.At(i*c.cols+j+l), c.cols)
+	quantizeColumnsStochasticAVX2(q, c.ldq, x, c.ldx, inv, groups, &lanes)
 }

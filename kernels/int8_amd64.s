@@ -2,237 +2,9 @@
 
 #include "go_asm.h"
 #include "textflag.h"
+#include "int8_quant_amd64.h"
 
-// The int8 tile kernel: up to 6 rows by 16 channels of int32 sums in Y0..Y11. A panel holds 2 k of 16 channels in 32
-// bytes, which VPMOVSXBW widens to Y12 and Y13; 2 k of a row of A, widened already, are spread over Y14. VPMADDWD
-// multiplies the pairs and adds the two products in int32, so every step is exact: |a*w| * 2 <= 2 * 128 * 127.
-//
-//	AX  the argument     DX  C of a panel     R8  panels left
-//	SI  A at k           DI  C of a row       R9  rows
-//	BX  panel at k       R10 C stride (bytes)
-//	CX  steps left       R11 first panel
-
-#define ROWLEN (2*const_i8RowLen)
-
-// ROW is one row's share of 2 k: acc += a0*w0 + a1*w1.
-#define ROW(a, lo, hi) \
-	VPBROADCASTD a, Y14; \
-	VPMADDWD Y12, Y14, Y15; \
-	VPADDD Y15, lo, lo; \
-	VPMADDWD Y13, Y14, Y14; \
-	VPADDD Y14, hi, hi
-
-#define PANEL(at) \
-	VPMOVSXBW at(BX), Y12; \
-	VPMOVSXBW (at+16)(BX), Y13
-
-// BEGIN starts a panel, NEXT a step of 4 k (8 bytes of A, 64 of the panel).
-#define BEGIN \
-	LEAQ tileI8_a(AX), SI; \
-	MOVQ R11, BX; \
-	MOVQ tileI8_steps(AX), CX; \
-	MOVQ DX, DI
-
-#define NEXT \
-	ADDQ $8, SI; \
-	ADDQ $64, BX; \
-	DECQ CX
-
-// END leads to the next panel.
-#define END \
-	ADDQ tileI8_bStep(AX), R11; \
-	ADDQ $64, DX; \
-	DECQ R8
-
-#define ZERO(lo, hi) \
-	VPXOR lo, lo, lo; \
-	VPXOR hi, hi, hi
-
-#define LOAD(lo, hi) \
-	VMOVDQU (DI), lo; \
-	VMOVDQU 32(DI), hi; \
-	ADDQ R10, DI
-
-#define STORE(lo, hi) \
-	VMOVDQU lo, (DI); \
-	VMOVDQU hi, 32(DI); \
-	ADDQ R10, DI
-
-// func tileI8AVX2(t *tileI8)
-TEXT ·tileI8AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-	MOVQ tileI8_b(AX), R11
-	MOVQ tileI8_c(AX), DX
-	MOVQ tileI8_ldc(AX), R10
-	SHLQ $2, R10
-	MOVQ tileI8_panels(AX), R8
-	MOVQ tileI8_rows(AX), R9
-	CMPQ R9, $4
-	JGT  panel6
-	JEQ  panel4
-	CMPQ R9, $2
-	JEQ  panel2
-	JMP  panel1
-
-panel6:
-	BEGIN
-	ZERO(Y0, Y1)
-	ZERO(Y2, Y3)
-	ZERO(Y4, Y5)
-	ZERO(Y6, Y7)
-	ZERO(Y8, Y9)
-	ZERO(Y10, Y11)
-	CMPB tileI8_add(AX), $0
-	JEQ  step6
-	LOAD(Y0, Y1)
-	LOAD(Y2, Y3)
-	LOAD(Y4, Y5)
-	LOAD(Y6, Y7)
-	LOAD(Y8, Y9)
-	LOAD(Y10, Y11)
-	MOVQ DX, DI
-
-step6:
-	PANEL(0)
-	ROW((0*ROWLEN)(SI), Y0, Y1)
-	ROW((1*ROWLEN)(SI), Y2, Y3)
-	ROW((2*ROWLEN)(SI), Y4, Y5)
-	ROW((3*ROWLEN)(SI), Y6, Y7)
-	ROW((4*ROWLEN)(SI), Y8, Y9)
-	ROW((5*ROWLEN)(SI), Y10, Y11)
-	PANEL(32)
-	ROW((0*ROWLEN+4)(SI), Y0, Y1)
-	ROW((1*ROWLEN+4)(SI), Y2, Y3)
-	ROW((2*ROWLEN+4)(SI), Y4, Y5)
-	ROW((3*ROWLEN+4)(SI), Y6, Y7)
-	ROW((4*ROWLEN+4)(SI), Y8, Y9)
-	ROW((5*ROWLEN+4)(SI), Y10, Y11)
-	NEXT
-	JNZ  step6
-	STORE(Y0, Y1)
-	STORE(Y2, Y3)
-	STORE(Y4, Y5)
-	STORE(Y6, Y7)
-	STORE(Y8, Y9)
-	STORE(Y10, Y11)
-	END
-	JNZ  panel6
-	VZEROUPPER
-	RET
-
-panel4:
-	BEGIN
-	ZERO(Y0, Y1)
-	ZERO(Y2, Y3)
-	ZERO(Y4, Y5)
-	ZERO(Y6, Y7)
-	CMPB tileI8_add(AX), $0
-	JEQ  step4
-	LOAD(Y0, Y1)
-	LOAD(Y2, Y3)
-	LOAD(Y4, Y5)
-	LOAD(Y6, Y7)
-	MOVQ DX, DI
-
-step4:
-	PANEL(0)
-	ROW((0*ROWLEN)(SI), Y0, Y1)
-	ROW((1*ROWLEN)(SI), Y2, Y3)
-	ROW((2*ROWLEN)(SI), Y4, Y5)
-	ROW((3*ROWLEN)(SI), Y6, Y7)
-	PANEL(32)
-	ROW((0*ROWLEN+4)(SI), Y0, Y1)
-	ROW((1*ROWLEN+4)(SI), Y2, Y3)
-	ROW((2*ROWLEN+4)(SI), Y4, Y5)
-	ROW((3*ROWLEN+4)(SI), Y6, Y7)
-	NEXT
-	JNZ  step4
-	STORE(Y0, Y1)
-	STORE(Y2, Y3)
-	STORE(Y4, Y5)
-	STORE(Y6, Y7)
-	END
-	JNZ  panel4
-	VZEROUPPER
-	RET
-
-panel2:
-	BEGIN
-	ZERO(Y0, Y1)
-	ZERO(Y2, Y3)
-	CMPB tileI8_add(AX), $0
-	JEQ  step2
-	LOAD(Y0, Y1)
-	LOAD(Y2, Y3)
-	MOVQ DX, DI
-
-step2:
-	PANEL(0)
-	ROW((0*ROWLEN)(SI), Y0, Y1)
-	ROW((1*ROWLEN)(SI), Y2, Y3)
-	PANEL(32)
-	ROW((0*ROWLEN+4)(SI), Y0, Y1)
-	ROW((1*ROWLEN+4)(SI), Y2, Y3)
-	NEXT
-	JNZ  step2
-	STORE(Y0, Y1)
-	STORE(Y2, Y3)
-	END
-	JNZ  panel2
-	VZEROUPPER
-	RET
-
-panel1:
-	BEGIN
-	ZERO(Y0, Y1)
-	CMPB tileI8_add(AX), $0
-	JEQ  step1
-	LOAD(Y0, Y1)
-	MOVQ DX, DI
-
-step1:
-	PANEL(0)
-	ROW((SI), Y0, Y1)
-	PANEL(32)
-	ROW(4(SI), Y0, Y1)
-	NEXT
-	JNZ  step1
-	STORE(Y0, Y1)
-	END
-	JNZ  panel1
-	VZEROUPPER
-	RET
-
-// func widenI8AVX2(dst *int16, src *int8, n int)
-TEXT ·widenI8AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-
-widen:
-	VPMOVSXBW (SI), Y0
-	VMOVDQU   Y0, (DI)
-	ADDQ      $16, SI
-	ADDQ      $32, DI
-	SUBQ      $16, CX
-	JNZ       widen
-	VZEROUPPER
-	RET
-
-// MAXLANES leaves the largest of the eight uint32 of Y0 in AX.
-#define MAXLANES \
-	VEXTRACTI128 $1, Y0, X1; \
-	VPMAXUD X1, X0, X0; \
-	VPSHUFD $0x4e, X0, X1; \
-	VPMAXUD X1, X0, X0; \
-	VPSHUFD $0xb1, X0, X1; \
-	VPMAXUD X1, X0, X0; \
-	VMOVD X0, AX
-
-// MAGNITUDE sets Y7 to the mask of everything but the sign.
-#define MAGNITUDE \
-	VPCMPEQD Y7, Y7, Y7; \
-	VPSRLD $1, Y7, Y7
+// Quantisation and back. The tile kernels are in int8_chains_amd64.s and int8_vnni_amd64.s.
 
 // func maxAbsBitsAVX2(x *float32, n int) uint32
 TEXT ·maxAbsBitsAVX2(SB), NOSPLIT, $0-20
@@ -289,20 +61,6 @@ chain:
 	VZEROUPPER
 	RET
 
-// SCALE8 is Y = roundToEven(clamp(x * inv)) as int32: inv in Y8, 127 in Y9, -127 in Y10.
-#define SCALE8(x, y) \
-	VMULPS x, Y8, y; \
-	VMINPS Y9, y, y; \
-	VMAXPS Y10, y, y; \
-	VCVTPS2DQ y, y
-
-// The packs work on the halves of a register; this order of double words puts the bytes back in order.
-DATA unpackOrder<>+0(SB)/8, $0x0000000400000000
-DATA unpackOrder<>+8(SB)/8, $0x0000000500000001
-DATA unpackOrder<>+16(SB)/8, $0x0000000600000002
-DATA unpackOrder<>+24(SB)/8, $0x0000000700000003
-GLOBL unpackOrder<>(SB), RODATA|NOPTR, $32
-
 // func quantizeAVX2(q *int8, x *float32, n int, inv float32)
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-28
 	MOVQ q+0(FP), DI
@@ -334,41 +92,157 @@ quant:
 	VZEROUPPER
 	RET
 
-// func dequantAVX2(dst *float32, acc *int32, sa float32, sw, bias *float32, n int)
-TEXT ·dequantAVX2(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), DI
-	MOVQ acc+8(FP), SI
-	VBROADCASTSS sa+16(FP), Y8
-	MOVQ sw+24(FP), BX
-	MOVQ bias+32(FP), DX
-	MOVQ n+40(FP), CX
-	TESTQ DX, DX
-	JZ   plain
+// BACK8 is float32(acc) * (sa * sw) + bias for a row and 8 columns.
+#define BACK8(at, sw, bias, y) \
+	VCVTDQ2PS at(SI), y; \
+	VMULPS sw, Y4, Y5; \
+	VMULPS Y5, y, y; \
+	VADDPS bias, y, y; \
+	VMOVUPS y, at(DI)
 
-biased:
-	VCVTDQ2PS (SI), Y0
-	VMULPS    (BX), Y8, Y1
-	VMULPS    Y1, Y0, Y0
-	VADDPS    (DX), Y0, Y0
-	VMOVUPS   Y0, (DI)
-	ADDQ      $32, SI
-	ADDQ      $32, BX
-	ADDQ      $32, DX
-	ADDQ      $32, DI
-	SUBQ      $8, CX
-	JNZ       biased
+// func dequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
+//
+// 16 columns at a time, then 8; without a bias -0 is added, which changes nothing.
+TEXT ·dequantAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), R8
+	MOVQ ldd+8(FP), R10
+	MOVQ acc+16(FP), R9
+	MOVQ ldacc+24(FP), R11
+	SHLQ $2, R10
+	SHLQ $2, R11
+	MOVQ cols+40(FP), CX
+	MOVQ sw+56(FP), BX
+	MOVQ bias+64(FP), DX
+	VPCMPEQD Y2, Y2, Y2
+	VPSLLD $31, Y2, Y2
+	VMOVAPS Y2, Y3
+
+columns16:
+	SUBQ $16, CX
+	JLT  columns8
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	TESTQ DX, DX
+	JZ   rows16
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	ADDQ $64, DX
+
+rows16:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ sa+48(FP), R12
+	MOVQ rows+32(FP), R13
+
+row16:
+	VBROADCASTSS (R12), Y4
+	BACK8(0, Y0, Y2, Y6)
+	BACK8(32, Y1, Y3, Y7)
+	ADDQ $4, R12
+	ADDQ R10, DI
+	ADDQ R11, SI
+	DECQ R13
+	JNZ  row16
+	ADDQ $64, R8
+	ADDQ $64, R9
+	ADDQ $64, BX
+	JMP  columns16
+
+columns8:
+	ADDQ $16, CX
+	JZ   done
+	VMOVUPS (BX), Y0
+	TESTQ DX, DX
+	JZ   rows8
+	VMOVUPS (DX), Y2
+
+rows8:
+	MOVQ sa+48(FP), R12
+	MOVQ rows+32(FP), R13
+	MOVQ R8, DI
+	MOVQ R9, SI
+
+row8:
+	VBROADCASTSS (R12), Y4
+	BACK8(0, Y0, Y2, Y6)
+	ADDQ $4, R12
+	ADDQ R10, DI
+	ADDQ R11, SI
+	DECQ R13
+	JNZ  row8
+
+done:
 	VZEROUPPER
 	RET
 
-plain:
-	VCVTDQ2PS (SI), Y0
-	VMULPS    (BX), Y8, Y1
-	VMULPS    Y1, Y0, Y0
-	VMOVUPS   Y0, (DI)
-	ADDQ      $32, SI
-	ADDQ      $32, BX
-	ADDQ      $32, DI
-	SUBQ      $8, CX
-	JNZ       plain
+// ORDERED loads 32 bytes of a channel in the layout's order: Y12 of the bytes, Y13 of the words.
+#define ORDERED(at, y) \
+	VMOVDQU at, y; \
+	VPSHUFB Y12, y, y; \
+	VPERMD y, Y13, y
+
+// WORD8 stores a word of eight channels and adds its four bytes to their sums: 1 as bytes in Y14, as int16 in Y13.
+#define WORD8(y, at) \
+	VMOVDQU y, at; \
+	VPMADDUBSW y, Y14, y; \
+	VPMADDWD Y13, y, y; \
+	VPADDD y, Y15, Y15
+
+// func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *i8Order, sums *[8]int32)
+//
+// Eight channels by eight words of four k are transposed: first the words of channel c in Yc.
+TEXT ·packQuadsAVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ k+16(FP), R8
+	MOVQ blocks+24(FP), CX
+	MOVQ step+32(FP), R10
+	MOVQ order+40(FP), AX
+	MOVQ sums+48(FP), DX
+	LEAQ (R8)(R8*2), R9   // 3k
+	LEAQ (SI)(R8*4), BX   // channel 4
+	LEAQ (R10)(R10*2), R11 // 3 steps
+
+	VMOVDQU (DX), Y15
+
+block:
+	VMOVDQU i8Order_bytes(AX), Y12
+	VMOVDQU i8Order_words(AX), Y13
+	ORDERED((SI), Y0)
+	ORDERED((SI)(R8*1), Y1)
+	ORDERED((SI)(R8*2), Y2)
+	ORDERED((SI)(R9*1), Y3)
+	ORDERED((BX), Y4)
+	ORDERED((BX)(R8*1), Y5)
+	ORDERED((BX)(R8*2), Y6)
+	ORDERED((BX)(R9*1), Y7)
+
+	TRANSPOSE8
+	VPCMPEQD Y14, Y14, Y14
+	VPSRLW   $15, Y14, Y13 // 1 in each of 16
+	VPABSB   Y14, Y14      // 1 in each of 32
+	VPERM2I128 $0x20, Y8, Y1, Y4
+	WORD8(Y4, (DI))
+	VPERM2I128 $0x20, Y9, Y3, Y4
+	WORD8(Y4, (DI)(R10*1))
+	VPERM2I128 $0x20, Y0, Y5, Y4
+	WORD8(Y4, (DI)(R10*2))
+	VPERM2I128 $0x20, Y2, Y7, Y4
+	WORD8(Y4, (DI)(R11*1))
+	LEAQ (DI)(R10*4), DI
+	VPERM2I128 $0x31, Y8, Y1, Y4
+	WORD8(Y4, (DI))
+	VPERM2I128 $0x31, Y9, Y3, Y4
+	WORD8(Y4, (DI)(R10*1))
+	VPERM2I128 $0x31, Y0, Y5, Y4
+	WORD8(Y4, (DI)(R10*2))
+	VPERM2I128 $0x31, Y2, Y7, Y4
+	WORD8(Y4, (DI)(R11*1))
+	LEAQ (DI)(R10*4), DI
+	ADDQ $32, SI
+	ADDQ $32, BX
+	DECQ CX
+	JNZ  block
+	VMOVDQU Y15, (DX)
 	VZEROUPPER
 	RET

@@ -13,14 +13,14 @@ const (
 	i8PassK     = 4096
 )
 
-// tileI8 is the argument of the tile kernels. A tile has 4 rows and panels of 4 channels (i8Runs), or with SDOT 6 rows
-// and panels of 16 (i8Quads). Where fewer rows are left the last one is repeated, sums and all.
+// tileI8 is the argument of the tile kernels. A tile has 4 rows, or 3 on a core that issues in order, and panels of
+// 4 channels (i8Runs), or with SDOT 6 rows and panels of 16 (i8Dots). Where fewer rows are left the last one is repeated, sums and all.
 type tileI8 struct {
 	a      [6]*int8  // the rows, at the pass's first k
 	c      [6]*int32 // the rows' sums, at the first panel
 	b      *int8     // the first panel, at the pass's first k
 	skip   int       // bytes from the pass's end in one panel to its start in the next
-	blocks int       // whole blocks of k: 32 (i8Runs) or 16 (i8Quads)
+	blocks int       // whole blocks of k: 32 (i8Runs) or 16 (i8Dots)
 	rest   int       // 1: one more block follows, the rows of which are in tail
 	panels int
 	add    int // 1: continue the sums in c
@@ -41,7 +41,15 @@ func tileI8NEON(t *tileI8)
 //go:noescape
 func tileI8PairNEON(t *tileI8)
 
-// tileI8DotProd is the same for six rows and panels of i8Quads.
+// tileI8InOrderNEON and tileI8PairInOrderNEON are the two for three rows, scheduled for a core that issues in order.
+//
+//go:noescape
+func tileI8InOrderNEON(t *tileI8)
+
+//go:noescape
+func tileI8PairInOrderNEON(t *tileI8)
+
+// tileI8DotProd is the same for six rows and panels of i8Dots.
 //
 //go:noescape
 func tileI8DotProd(t *tileI8)
@@ -61,22 +69,54 @@ func maxChainNEON(w *float32, n int) uint32
 //go:noescape
 func quantizeNEON(q *int8, x *float32, n int, inv float32)
 
-// dequantNEON is dequantGeneric on n values, a multiple of 8; bias may be nil.
+// quantizeStochasticNEON is quantizeStochasticGeneric(q[:n], x[:n], inv, bits); n is a multiple of 16, and each of the
+// four lanes moves on by four places.
 //
 //go:noescape
-func dequantNEON(dst *float32, acc *int32, sa float32, sw, bias *float32, n int)
+func quantizeStochasticNEON(q *int8, x *float32, n int, inv float32, lanes *noiseLanes)
+
+// maxAbsColumnsNEON is maxAbsColumnsGeneric on 4*groups columns.
+//
+//go:noescape
+func maxAbsColumnsNEON(absmax *uint32, x *float32, rows, ldx, groups int)
+
+// quantizeColumnsNEON does 16 rows of 4*groups columns: q[j*ldq+i] = roundNearest(x[i*ldx+j] * inv[j]).
+//
+//go:noescape
+func quantizeColumnsNEON(q *int8, ldq int, x *float32, ldx int, inv *float32, groups int)
+
+// quantizeColumnsStochasticNEON is the same by chance. The lanes hold the places of the first row, their step is a row.
+//
+//go:noescape
+func quantizeColumnsStochasticNEON(q *int8, ldq int, x *float32, ldx int, inv *float32, groups int, lanes *noiseLanes)
+
+// dequantNEON is dequantGeneric from column 0 on; cols is a multiple of 8, bias may be nil. dst may be acc, seen as
+// float32.
+//
+//go:noescape
+func dequantNEON(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
 
 func i8PathLayout() i8Layout {
-	if useDotProd {
-		return i8Quads
+	switch {
+	case useI8MM:
+		return i8Octs
+	case useDotProd:
+		return i8Dots
 	}
 	return i8Runs
 }
 
-func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
-	if p.layout == i8Quads || useNEON {
+// scratchI8 is what a product needs beside its operands; here its functions have it.
+type scratchI8 struct{}
+
+// gemm is GemmI8 without its checks.
+func (*scratchI8) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
+	switch {
+	case p.layout == i8Octs:
+		gemmI8MM(acc, ldacc, a, lda, m, p)
+	case p.layout == i8Dots || useNEON:
 		gemmI8NEON(acc, ldacc, a, lda, m, p)
-	} else {
+	default:
 		gemmI8Generic(acc, ldacc, a, lda, m, p)
 	}
 }
@@ -84,10 +124,13 @@ func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 func gemmI8NEON(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	var t tileI8
 	var edge [6 * 16]int32
-	width, unit := p.layout.shape()
+	width, unit := i8Layouts[p.layout].width, i8Layouts[p.layout].unit
 	tall := 4
-	if p.layout == i8Quads {
+	switch {
+	case p.layout == i8Dots:
 		tall = 6
+	case useInOrder:
+		tall = 3
 	}
 	for k := 0; k < p.K; k += i8PassK {
 		kc := min(i8PassK, p.K-k)
@@ -143,8 +186,12 @@ func (t *tileI8) rows(a []int8, lda, rows, rest, k0 int) {
 
 func (t *tileI8) run(p *PanelsI8) {
 	switch {
-	case p.layout == i8Quads:
+	case p.layout == i8Dots:
 		tileI8DotProd(t)
+	case useInOrder && p.chain4:
+		tileI8InOrderNEON(t)
+	case useInOrder:
+		tileI8PairInOrderNEON(t)
 	case p.chain4:
 		tileI8NEON(t)
 	default:
@@ -177,10 +224,85 @@ func quantize(q []int8, x []float32, inv float32) {
 	quantizeGeneric(q, x, inv)
 }
 
-func dequant(dst []float32, acc []int32, sa float32, sw, bias []float32) {
-	if n := len(acc) &^ 7; useNEON && n > 0 {
-		dequantNEON(&dst[0], &acc[0], sa, &sw[0], unsafe.SliceData(bias), n)
-		dst, acc, sw, bias = dst[n:], acc[n:], sw[n:], from(bias, n)
+func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	n := 0
+	if useNEON {
+		n = cols &^ 7
 	}
-	dequantGeneric(dst, acc, sa, sw, bias)
+	if n > 0 {
+		dequantNEON(&dst[0], ldd, &acc[0], ldacc, rows, n, &sa[0], &sw[0], unsafe.SliceData(bias))
+	}
+	if n < cols {
+		dequantGeneric(dst, ldd, acc, ldacc, rows, n, cols, sa, sw, bias)
+	}
+}
+
+// packVector packs no channels: see the amd64 version.
+func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int { return 0 }
+
+// noiseLanes are four lanes of noise: places with the mixed key added, the key, and what the places move on by.
+type noiseLanes struct{ counter, key, step [4]uint32 }
+
+func (l *noiseLanes) set(bits Noise, step int) {
+	at := bits.Index + mix(bits.Key)
+	for i := range l.key {
+		l.counter[i], l.key[i], l.step[i] = at+uint32(i), bits.Key, uint32(step)
+	}
+}
+
+// quantizeRows leaves the rows to the caller.
+func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool { return false }
+
+func brokenBlocks(q []int8) bool { return brokenBlocksGeneric(q) }
+
+func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
+	q = q[:len(x)]
+	n := len(x) &^ 15
+	if useNEON && n > 0 {
+		var lanes noiseLanes
+		lanes.set(bits, len(lanes.key))
+		quantizeStochasticNEON(&q[0], &x[0], n, inv, &lanes)
+	} else {
+		n = 0
+	}
+	quantizeStochasticGeneric(q[n:], x[n:], inv, bits.At(n))
+}
+
+func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
+	n := len(absmax) &^ 3
+	if useNEON && n > 0 {
+		maxAbsColumnsNEON(&absmax[0], &x[0], rows, ldx, n/4)
+	} else {
+		n = 0
+	}
+	maxAbsColumnsGeneric(absmax[n:], x[n:], rows, ldx)
+}
+
+// quantize does columns [j, j+n): blocks of 16 rows by groups of 4 columns, of which the last may do again what others
+// did before.
+func (c *columnsI8) quantize(j, n int) {
+	const rows, cols = 16, 4
+	if !useNEON || c.rows < rows || n < cols {
+		c.quantizeGeneric(j, n, 0)
+		return
+	}
+	for i := 0; i < c.rows; i += rows {
+		i := min(i, c.rows-rows)
+		c.block(i, j, 0, n/cols)
+		if n%cols != 0 {
+			c.block(i, j, n-cols, 1)
+		}
+	}
+}
+
+// block does 16 rows from i on of groups of 4 columns from j+l on.
+func (c *columnsI8) block(i, j, l, groups int) {
+	q, x, inv := &c.q[(j+l)*c.ldq+i], &c.x[i*c.ldx+j+l], &c.inv[l]
+	if !c.stochastic {
+		quantizeColumnsNEON(q, c.ldq, x, c.ldx, inv, groups)
+		return
+	}
+	var lanes noiseLanes
+	lanes.set(c.bits.At(i*c.cols+j+l), c.cols)
+	quantizeColumnsStochasticNEON(q, c.ldq, x, c.ldx, inv, groups, &lanes)
 }

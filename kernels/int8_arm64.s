@@ -3,6 +3,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 #include "int8_neon_arm64.h"
+#include "int8_quant_arm64.h"
 
 // The int8 tile kernels. Go's vector mnemonics have the destination last, the macros in parentheses have it first.
 
@@ -316,11 +317,6 @@ store:
 	BNE  panel
 	RET
 
-// MAGNITUDE sets V7 to the mask of everything but the sign.
-#define MAGNITUDE \
-	MOVD $0x7fffffff, R3; \
-	VDUP R3, V7.S4
-
 // MAXLANES leaves the largest of the four uint32 of V16 in R3.
 #define MAXLANES \
 	VEXT $8, V16.B16, V16.B16, V17.B16; \
@@ -385,13 +381,6 @@ loop:
 	MOVW   R3, ret+16(FP)
 	RET
 
-// SCALE4 is roundToEven(clamp(x * inv)) as int32: inv in V16, 127 in V17, -127 in V18.
-#define SCALE4(x) \
-	FMUL(x, x, 16); \
-	FMIN(x, x, 17); \
-	FMAX(x, x, 18); \
-	FCVTNS(x, x)
-
 // func quantizeNEON(q *int8, x *float32, n int, inv float32)
 TEXT ·quantizeNEON(SB), NOSPLIT, $0-28
 	MOVD  q+0(FP), R0
@@ -399,10 +388,7 @@ TEXT ·quantizeNEON(SB), NOSPLIT, $0-28
 	MOVD  n+16(FP), R2
 	MOVWU inv+24(FP), R3
 	VDUP  R3, V16.S4
-	MOVD  $0x42fe0000, R3 // 127
-	VDUP  R3, V17.S4
-	MOVD  $0xc2fe0000, R3 // -127
-	VDUP  R3, V18.S4
+	LIMITS
 
 loop:
 	VLD1.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]
@@ -421,44 +407,52 @@ loop:
 	BNE    loop
 	RET
 
-// func dequantNEON(dst *float32, acc *int32, sa float32, sw, bias *float32, n int)
-TEXT ·dequantNEON(SB), NOSPLIT, $0-48
-	MOVD  dst+0(FP), R0
-	MOVD  acc+8(FP), R1
-	MOVWU sa+16(FP), R3
-	VDUP  R3, V16.S4
-	MOVD  sw+24(FP), R4
-	MOVD  bias+32(FP), R5
-	MOVD  n+40(FP), R2
-	CBZ   R5, plain
+// func dequantNEON(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
+//
+// 8 columns at a time; without a bias -0 is added, which changes nothing.
+TEXT ·dequantNEON(SB), NOSPLIT, $0-72
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	MOVD acc+16(FP), R2
+	MOVD ldacc+24(FP), R3
+	LSL  $2, R1
+	LSL  $2, R3
+	MOVD cols+40(FP), R4
+	MOVD sw+56(FP), R5
+	MOVD bias+64(FP), R6
+	MOVD $0x80000000, R7
+	VDUP R7, V18.S4
+	VDUP R7, V19.S4
 
-biased:
-	VLD1.P 32(R1), [V0.S4, V1.S4]
-	VLD1.P 32(R4), [V2.S4, V3.S4]
-	VLD1.P 32(R5), [V4.S4, V5.S4]
+columns:
+	VLD1.P 32(R5), [V16.S4, V17.S4]
+	CBZ    R6, rows
+	VLD1.P 32(R6), [V18.S4, V19.S4]
+
+rows:
+	MOVD R0, R8
+	MOVD R2, R9
+	MOVD sa+48(FP), R10
+	MOVD rows+32(FP), R11
+
+row:
+	VLD1R.P 4(R10), [V20.S4]
+	VLD1  (R9), [V0.S4, V1.S4]
+	ADD   R3, R9
+	FMUL(2, 20, 16)
+	FMUL(3, 20, 17)
 	SCVTF(0, 0)
 	SCVTF(1, 1)
-	FMUL(2, 16, 2)
-	FMUL(3, 16, 3)
 	FMUL(0, 0, 2)
 	FMUL(1, 1, 3)
-	FADD(0, 0, 4)
-	FADD(1, 1, 5)
-	VST1.P [V0.S4, V1.S4], 32(R0)
-	SUBS   $8, R2
-	BNE    biased
-	RET
-
-plain:
-	VLD1.P 32(R1), [V0.S4, V1.S4]
-	VLD1.P 32(R4), [V2.S4, V3.S4]
-	SCVTF(0, 0)
-	SCVTF(1, 1)
-	FMUL(2, 16, 2)
-	FMUL(3, 16, 3)
-	FMUL(0, 0, 2)
-	FMUL(1, 1, 3)
-	VST1.P [V0.S4, V1.S4], 32(R0)
-	SUBS   $8, R2
-	BNE    plain
+	FADD(0, 0, 18)
+	FADD(1, 1, 19)
+	VST1  [V0.S4, V1.S4], (R8)
+	ADD   R1, R8
+	SUBS  $1, R11
+	BNE   row
+	ADD   $32, R0
+	ADD   $32, R2
+	SUBS  $8, R4
+	BNE   columns
 	RET

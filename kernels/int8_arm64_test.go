@@ -25,7 +25,9 @@ func TestI8ChainsNEON(t *testing.T) {
 		GemmI8(acc, 1, a, 64, 1, &p)
 		return acc
 	}
+	defer func(was bool) { useInOrder = was }(useInOrder)
 	for _, sign := range []int8{1, -1} {
+		useInOrder = !useInOrder
 		w := make([]int8, 64)
 		for k := range w {
 			w[k] = fullChain(sign)(nil, 0, k)
@@ -35,4 +37,12 @@ func TestI8ChainsNEON(t *testing.T) {
 		require.Equal(t, gemmI8Oracle(a, 64, 1, w, 64, 1), product(w, false))
 		require.NotEqual(t, gemmI8Oracle(a, 64, 1, w, 64, 1), product(w, true))
 	}
+}
+
+// The tile for cores that issue in order, and the other, wherever the test runs.
+func TestGemmI8OtherOrder(t *testing.T) {
+	defer func(was bool) { useInOrder = was }(useInOrder)
+	useInOrder = !useInOrder
+	TestGemmI8(t)
+	TestGemmI8Fenced(t)
 }

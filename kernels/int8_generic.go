@@ -96,28 +96,34 @@ func maxChainGeneric(w []float32) uint32 {
 
 func abs32(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
-// quantizeGeneric is q[i] = roundToEven(clamp(x[i]*inv, -127, 127)) for finite products. Adding 1.5 * 2^23 leaves no bit
-// below 1, so the sum's rounding, to even, is the one wanted, and its low bits are the integer.
+// quantizeGeneric is q[i] = roundToEven(clamp(x[i]*inv, -127, 127)) for finite products.
 func quantizeGeneric(q []int8, x []float32, inv float32) {
-	const magic = 0x1.8p23
 	q = q[:len(x)]
 	for i, v := range x {
-		v = min(max(float32(v*inv), -127), 127)
-		q[i] = int8(math.Float32bits(v + magic))
+		q[i] = roundNearest(float32(v * inv))
 	}
 }
 
-// dequantGeneric is one row of Dequant.
-func dequantGeneric(dst []float32, acc []int32, sa float32, sw, bias []float32) {
-	dst, sw = dst[:len(acc)], sw[:len(acc)]
-	if bias == nil {
-		for j, v := range acc {
-			dst[j] = float32(float32(v) * float32(sa*sw[j]))
-		}
-		return
+// roundNearest is roundToEven(clamp(t, -127, 127)). Adding 1.5 * 2^23 leaves no bit below 1, so the sum's rounding, to
+// even, is the one wanted, and its low bits are the integer.
+func roundNearest(t float32) int8 {
+	const magic = 0x1.8p23
+	return int8(math.Float32bits(min(max(t, -127), 127) + magic))
+}
+
+// dequantGeneric is columns [j0, cols) of Dequant.
+func dequantGeneric(dst []float32, ldd int, acc []int32, ldacc, rows, j0, cols int, sa, sw, bias []float32) {
+	sw = sw[j0:cols]
+	if bias != nil {
+		bias = bias[j0:cols]
 	}
-	bias = bias[:len(acc)]
-	for j, v := range acc {
-		dst[j] = float32(float32(v)*float32(sa*sw[j])) + bias[j]
+	for i := range rows {
+		d, s := dst[i*ldd+j0:i*ldd+cols], sa[i]
+		for j, v := range acc[i*ldacc+j0 : i*ldacc+cols] {
+			d[j] = float32(float32(v) * float32(s*sw[j]))
+		}
+		for j, b := range bias {
+			d[j] += b
+		}
 	}
 }

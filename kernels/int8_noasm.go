@@ -4,9 +4,15 @@ package kernels
 
 func i8PathLayout() i8Layout { return i8Runs }
 
-func gemmI8(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
+// scratchI8 is what a product needs beside its operands: nothing.
+type scratchI8 struct{}
+
+// gemm is GemmI8 without its checks.
+func (*scratchI8) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	gemmI8Generic(acc, ldacc, a, lda, m, p)
 }
+
+func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int { return 0 }
 
 func maxAbsBits(x []float32) uint32 { return maxAbsBitsGeneric(x) }
 
@@ -14,6 +20,21 @@ func maxChain(w []float32) uint32 { return maxChainGeneric(w) }
 
 func quantize(q []int8, x []float32, inv float32) { quantizeGeneric(q, x, inv) }
 
-func dequant(dst []float32, acc []int32, sa float32, sw, bias []float32) {
-	dequantGeneric(dst, acc, sa, sw, bias)
+func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	dequantGeneric(dst, ldd, acc, ldacc, rows, 0, cols, sa, sw, bias)
 }
+
+// quantizeRows leaves the rows to the caller.
+func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool { return false }
+
+func brokenBlocks(q []int8) bool { return brokenBlocksGeneric(q) }
+
+func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
+	quantizeStochasticGeneric(q, x, inv, bits)
+}
+
+func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
+	maxAbsColumnsGeneric(absmax, x, rows, ldx)
+}
+
+func (c *columnsI8) quantize(j, n int) { c.quantizeGeneric(j, n, 0) }

@@ -45,21 +45,38 @@ func QuantizeRows(q []int8, scale []float32, x []float32, rows, cols, ldq int) {
 	if ldq < cols || len(x) < rows*cols || len(scale) < rows || len(q) < (rows-1)*ldq+cols {
 		panic("kernels: QuantizeRows: an operand is smaller than its shape")
 	}
-	for i := range rows {
-		qi, xi := q[i*ldq:i*ldq+cols], x[i*cols:(i+1)*cols]
-		absmax := math.Float32frombits(maxAbsBits(xi))
-		switch {
-		case math.Float32bits(absmax) >= infBits:
-			scale[i] = nonFinite
-			clear(qi)
-		case absmax < tinyRow:
-			scale[i] = 0
-			clear(qi)
-		default:
-			scale[i] = absmax / 127
-			quantize(qi, xi, 127/absmax)
+	step := max(1, quantCall/cols)
+	for i := 0; i < rows; i += step {
+		n := min(step, rows-i)
+		if !quantizeRows(q[i*ldq:], ldq, scale[i:], x[i*cols:], n, cols) {
+			quantizeRowByRow(q[i*ldq:], ldq, scale[i:], x[i*cols:], n, cols)
 		}
 	}
+}
+
+func quantizeRowByRow(q []int8, ldq int, scale, x []float32, rows, cols int) {
+	for i := range rows {
+		qi, xi := q[i*ldq:i*ldq+cols], x[i*cols:(i+1)*cols]
+		var inv float32
+		if scale[i], inv = symmetricScale(maxAbsBits(xi)); inv == 0 {
+			clear(qi)
+		} else {
+			quantize(qi, xi, inv)
+		}
+	}
+}
+
+// symmetricScale is the scale of values with the largest magnitude absmax, given as a bit pattern, and what they are to
+// be multiplied with: 0 where there is nothing to multiply, the values being zero or not finite.
+func symmetricScale(absmax uint32) (scale, inv float32) {
+	m := math.Float32frombits(absmax)
+	switch {
+	case absmax >= infBits:
+		return nonFinite, 0
+	case m < tinyRow:
+		return 0, 0
+	}
+	return m / 127, 127 / m
 }
 
 // QuantizeWeights quantises w [n, k] symmetrically per output channel, under the chain rule of CheckChains:
@@ -114,22 +131,34 @@ func CheckChains(q []int8, n, k int) error {
 
 // brokenChain is the first row of q [n, k] that breaks the chain rule, or -1. No value may be -128.
 func brokenChain(q []int8, n, k int) int {
+	whole := k &^ (chainBlock - 1)
+	if whole == k && !brokenBlocks(q[:n*k]) {
+		return -1
+	}
 	for j := range n {
 		row := q[j*k : (j+1)*k]
-		for ; len(row) >= chainBlock; row = row[chainBlock:] {
-			if !chainsFit(row) {
-				return j
-			}
+		if brokenBlocks(row[:whole]) {
+			return j
 		}
-		if len(row) > 0 {
+		if whole < k {
 			var last [chainBlock]int8
-			copy(last[:], row)
+			copy(last[:], row[whole:])
 			if !chainsFit(last[:]) {
 				return j
 			}
 		}
 	}
 	return -1
+}
+
+// brokenBlocksGeneric says whether any block of q breaks the chain rule; the length is a multiple of 32.
+func brokenBlocksGeneric(q []int8) bool {
+	for ; len(q) >= chainBlock; q = q[chainBlock:] {
+		if !chainsFit(q) {
+			return true
+		}
+	}
+	return false
 }
 
 // chainsFit adds the magnitudes of a block's eight chains, four chains to a word with 16 bits each.
@@ -165,7 +194,11 @@ func Dequant(dst []float32, ldd int, acc []int32, ldacc int, rows, cols int, sa,
 	if bias != nil {
 		bias = bias[:cols]
 	}
-	for i := range rows {
-		dequant(dst[i*ldd:i*ldd+cols], acc[i*ldacc:i*ldacc+cols], sa[i], sw, bias)
+	step := max(1, quantCall/cols)
+	for i := 0; i < rows; i += step {
+		dequant(dst[i*ldd:], ldd, acc[i*ldacc:], ldacc, min(step, rows-i), cols, sa[i:], sw, bias)
 	}
 }
+
+// quantCall bounds one call into assembly, in values: a goroutine cannot be preempted inside it.
+const quantCall = 1 << 14

@@ -4,6 +4,7 @@ import (
 	"go/token"
 	"go/types"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,12 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// neonI8Words are uses of the macros in int8_neon_arm64.h and the words that another assembler (llvm-mc) makes of the
-// instruction in the comment.
-var neonI8Words = []struct {
+// wordUse is a use of a macro and the word that another assembler (llvm-mc) makes of the instruction in the comment.
+type wordUse struct {
 	use  string
 	word uint64
-}{
+}
+
+// neonWords has the tables of the sources for arm64, by file.
+var neonWords = map[string][]wordUse{
+	"int8_neon_arm64.h":    neonI8Words,
+	"neon_arm64.h":         neonF32Words,
+	"half_arm64.s":         halfWords,
+	"requant_neon_arm64.h": requantWords,
+	"vector_arm64.s":       vectorWords,
+}
+
+var neonI8Words = []wordUse{
 	{"SMULL(0, 0, 0)", 0x0e20c000},      // smull v0.8h, v0.8b, v0.8b
 	{"SMULL(12, 6, 8)", 0x0e28c0cc},     // smull v12.8h, v6.8b, v8.8b
 	{"SMULL(31, 30, 29)", 0x0e3dc3df},   // smull v31.8h, v30.8b, v29.8b
@@ -38,10 +49,26 @@ var neonI8Words = []struct {
 	{"SDOTL(19, 6, 3, 2)", 0x4f83e8d3},  // sdot v19.4s, v6.16b, v3.4b[2]
 	{"SDOTL(1, 2, 31, 3)", 0x4fbfe841},  // sdot v1.4s, v2.16b, v31.4b[3]
 	{"SDOTL(0, 31, 16, 0)", 0x4f90e3e0}, // sdot v0.4s, v31.16b, v16.4b[0]
+	{"SMMLA(0, 0, 0)", 0x4e80a400},      // smmla v0.4s, v0.16b, v0.16b
+	{"SMMLA(31, 6, 12)", 0x4e8ca4df},    // smmla v31.4s, v6.16b, v12.16b
+	{"SMMLA(5, 30, 29)", 0x4e9da7c5},    // smmla v5.4s, v30.16b, v29.16b
+	{"SMMLA(1, 2, 4)", 0x4e84a441},      // smmla v1.4s, v2.16b, v4.16b
 	{"FMUL(0, 0, 0)", 0x6e20dc00},       // fmul v0.4s, v0.4s, v0.4s
 	{"FMUL(12, 6, 8)", 0x6e28dccc},      // fmul v12.4s, v6.4s, v8.4s
 	{"FMUL(31, 30, 29)", 0x6e3ddfdf},    // fmul v31.4s, v30.4s, v29.4s
 	{"FMUL(1, 2, 4)", 0x6e24dc41},       // fmul v1.4s, v2.4s, v4.4s
+	{"MULS(0, 0, 0)", 0x4ea09c00},       // mul v0.4s, v0.4s, v0.4s
+	{"MULS(31, 30, 29)", 0x4ebd9fdf},    // mul v31.4s, v30.4s, v29.4s
+	{"MULS(1, 2, 4)", 0x4ea49c41},       // mul v1.4s, v2.4s, v4.4s
+	{"FSUB(0, 0, 0)", 0x4ea0d400},       // fsub v0.4s, v0.4s, v0.4s
+	{"FSUB(31, 30, 29)", 0x4ebdd7df},    // fsub v31.4s, v30.4s, v29.4s
+	{"FSUB(1, 2, 4)", 0x4ea4d441},       // fsub v1.4s, v2.4s, v4.4s
+	{"FCMGT(0, 0, 0)", 0x6ea0e400},      // fcmgt v0.4s, v0.4s, v0.4s
+	{"FCMGT(31, 30, 29)", 0x6ebde7df},   // fcmgt v31.4s, v30.4s, v29.4s
+	{"FCMGT(1, 2, 4)", 0x6ea4e441},      // fcmgt v1.4s, v2.4s, v4.4s
+	{"FRINTM(0, 0)", 0x4e219800},        // frintm v0.4s, v0.4s
+	{"FRINTM(31, 12)", 0x4e21999f},      // frintm v31.4s, v12.4s
+	{"FRINTM(5, 26)", 0x4e219b45},       // frintm v5.4s, v26.4s
 	{"FADD(0, 0, 0)", 0x4e20d400},       // fadd v0.4s, v0.4s, v0.4s
 	{"FADD(12, 6, 8)", 0x4e28d4cc},      // fadd v12.4s, v6.4s, v8.4s
 	{"FADD(31, 30, 29)", 0x4e3dd7df},    // fadd v31.4s, v30.4s, v29.4s
@@ -74,22 +101,205 @@ var neonI8Words = []struct {
 	{"SQXTNH2(5, 26)", 0x4e214b45},      // sqxtn2 v5.16b, v26.8h
 }
 
+var neonF32Words = []wordUse{
+	{"FMLAE(0, 0, 0, 0)", 0x4f801000},    // fmla v0.4s, v0.4s, v0.s[0]
+	{"FMLAE(31, 30, 29, 1)", 0x4fbd13df}, // fmla v31.4s, v30.4s, v29.s[1]
+	{"FMLAE(8, 6, 15, 2)", 0x4f8f18c8},   // fmla v8.4s, v6.4s, v15.s[2]
+	{"FMLAE(1, 2, 16, 3)", 0x4fb01841},   // fmla v1.4s, v2.4s, v16.s[3]
+	{"FMLAE(23, 31, 24, 0)", 0x4f9813f7}, // fmla v23.4s, v31.4s, v24.s[0]
+}
+
+var halfWords = []wordUse{
+	{"FCVTL(0, 0)", 0x0e217800},    // fcvtl v0.4s, v0.4h
+	{"FCVTL(31, 12)", 0x0e21799f},  // fcvtl v31.4s, v12.4h
+	{"FCVTL(5, 26)", 0x0e217b45},   // fcvtl v5.4s, v26.4h
+	{"FCVTL2(0, 0)", 0x4e217800},   // fcvtl2 v0.4s, v0.8h
+	{"FCVTL2(31, 12)", 0x4e21799f}, // fcvtl2 v31.4s, v12.8h
+	{"FCVTL2(5, 26)", 0x4e217b45},  // fcvtl2 v5.4s, v26.8h
+}
+
+var requantWords = []wordUse{
+	{"SSHL4S(12, 6, 8)", 0x4ea844cc},       // sshl v12.4s, v6.4s, v8.4s
+	{"SSHL4S(31, 30, 29)", 0x4ebd47df},     // sshl v31.4s, v30.4s, v29.4s
+	{"SSHL4S(1, 2, 4)", 0x4ea44441},        // sshl v1.4s, v2.4s, v4.4s
+	{"USHL4S(12, 6, 8)", 0x6ea844cc},       // ushl v12.4s, v6.4s, v8.4s
+	{"USHL4S(31, 30, 29)", 0x6ebd47df},     // ushl v31.4s, v30.4s, v29.4s
+	{"USHL4S(1, 2, 4)", 0x6ea44441},        // ushl v1.4s, v2.4s, v4.4s
+	{"SSHL8H(12, 6, 8)", 0x4e6844cc},       // sshl v12.8h, v6.8h, v8.8h
+	{"SSHL8H(31, 30, 29)", 0x4e7d47df},     // sshl v31.8h, v30.8h, v29.8h
+	{"SSHL8H(1, 2, 4)", 0x4e644441},        // sshl v1.8h, v2.8h, v4.8h
+	{"USHL8H(12, 6, 8)", 0x6e6844cc},       // ushl v12.8h, v6.8h, v8.8h
+	{"USHL8H(31, 30, 29)", 0x6e7d47df},     // ushl v31.8h, v30.8h, v29.8h
+	{"USHL8H(1, 2, 4)", 0x6e644441},        // ushl v1.8h, v2.8h, v4.8h
+	{"SQDMULH4S(12, 6, 8)", 0x4ea8b4cc},    // sqdmulh v12.4s, v6.4s, v8.4s
+	{"SQDMULH4S(31, 30, 29)", 0x4ebdb7df},  // sqdmulh v31.4s, v30.4s, v29.4s
+	{"SQDMULH4S(1, 2, 4)", 0x4ea4b441},     // sqdmulh v1.4s, v2.4s, v4.4s
+	{"SQRDMULH8H(12, 6, 8)", 0x6e68b4cc},   // sqrdmulh v12.8h, v6.8h, v8.8h
+	{"SQRDMULH8H(31, 30, 29)", 0x6e7db7df}, // sqrdmulh v31.8h, v30.8h, v29.8h
+	{"SQRDMULH8H(1, 2, 4)", 0x6e64b441},    // sqrdmulh v1.8h, v2.8h, v4.8h
+	{"MUL8H(12, 6, 8)", 0x4e689ccc},        // mul v12.8h, v6.8h, v8.8h
+	{"MUL8H(31, 30, 29)", 0x4e7d9fdf},      // mul v31.8h, v30.8h, v29.8h
+	{"MUL8H(1, 2, 4)", 0x4e649c41},         // mul v1.8h, v2.8h, v4.8h
+	{"SQADD8H(12, 6, 8)", 0x4e680ccc},      // sqadd v12.8h, v6.8h, v8.8h
+	{"SQADD8H(31, 30, 29)", 0x4e7d0fdf},    // sqadd v31.8h, v30.8h, v29.8h
+	{"SQADD8H(1, 2, 4)", 0x4e640c41},       // sqadd v1.8h, v2.8h, v4.8h
+	{"SMAX16B(12, 6, 8)", 0x4e2864cc},      // smax v12.16b, v6.16b, v8.16b
+	{"SMAX16B(31, 30, 29)", 0x4e3d67df},    // smax v31.16b, v30.16b, v29.16b
+	{"SMAX16B(1, 2, 4)", 0x4e246441},       // smax v1.16b, v2.16b, v4.16b
+	{"SMAX8H(12, 6, 8)", 0x4e6864cc},       // smax v12.8h, v6.8h, v8.8h
+	{"SMAX8H(31, 30, 29)", 0x4e7d67df},     // smax v31.8h, v30.8h, v29.8h
+	{"SMAX8H(1, 2, 4)", 0x4e646441},        // smax v1.8h, v2.8h, v4.8h
+	{"SMAX4S(12, 6, 8)", 0x4ea864cc},       // smax v12.4s, v6.4s, v8.4s
+	{"SMAX4S(31, 30, 29)", 0x4ebd67df},     // smax v31.4s, v30.4s, v29.4s
+	{"SMAX4S(1, 2, 4)", 0x4ea46441},        // smax v1.4s, v2.4s, v4.4s
+	{"SMIN4S(12, 6, 8)", 0x4ea86ccc},       // smin v12.4s, v6.4s, v8.4s
+	{"SMIN4S(31, 30, 29)", 0x4ebd6fdf},     // smin v31.4s, v30.4s, v29.4s
+	{"SMIN4S(1, 2, 4)", 0x4ea46c41},        // smin v1.4s, v2.4s, v4.4s
+	{"SMAXV4S(31, 12)", 0x4eb0a99f},        // smaxv s31, v12.4s
+	{"SMAXV4S(5, 26)", 0x4eb0ab45},         // smaxv s5, v26.4s
+	{"ABS8H(31, 12)", 0x4e60b99f},          // abs v31.8h, v12.8h
+	{"ABS8H(5, 26)", 0x4e60bb45},           // abs v5.8h, v26.8h
+	{"SQXTN4H(31, 12)", 0x0e61499f},        // sqxtn v31.4h, v12.4s
+	{"SQXTN4H(5, 26)", 0x0e614b45},         // sqxtn v5.4h, v26.4s
+	{"SQXTN8H(31, 12)", 0x4e61499f},        // sqxtn2 v31.8h, v12.4s
+	{"SQXTN8H(5, 26)", 0x4e614b45},         // sqxtn2 v5.8h, v26.4s
+	{"SQXTN8B(31, 12)", 0x0e21499f},        // sqxtn v31.8b, v12.8h
+	{"SQXTN8B(5, 26)", 0x0e214b45},         // sqxtn v5.8b, v26.8h
+	{"SQXTN16B(31, 12)", 0x4e21499f},       // sqxtn2 v31.16b, v12.8h
+	{"SQXTN16B(5, 26)", 0x4e214b45},        // sqxtn2 v5.16b, v26.8h
+	{"XTN4H(31, 12)", 0x0e61299f},          // xtn v31.4h, v12.4s
+	{"XTN4H(5, 26)", 0x0e612b45},           // xtn v5.4h, v26.4s
+	{"XTN8H(31, 12)", 0x4e61299f},          // xtn2 v31.8h, v12.4s
+	{"XTN8H(5, 26)", 0x4e612b45},           // xtn2 v5.8h, v26.4s
+	{"XTN8B(31, 12)", 0x0e21299f},          // xtn v31.8b, v12.8h
+	{"XTN8B(5, 26)", 0x0e212b45},           // xtn v5.8b, v26.8h
+	{"XTN16B(31, 12)", 0x4e21299f},         // xtn2 v31.16b, v12.8h
+	{"XTN16B(5, 26)", 0x4e212b45},          // xtn2 v5.16b, v26.8h
+	{"UADDLP8H(31, 12)", 0x6e20299f},       // uaddlp v31.8h, v12.16b
+	{"UADDLP8H(5, 26)", 0x6e202b45},        // uaddlp v5.8h, v26.16b
+	{"UADALP4S(31, 12)", 0x6e60699f},       // uadalp v31.4s, v12.8h
+	{"UADALP4S(5, 26)", 0x6e606b45},        // uadalp v5.4s, v26.8h
+	{"SADALP2D(31, 12)", 0x4ea0699f},       // sadalp v31.2d, v12.4s
+	{"SADALP2D(5, 26)", 0x4ea06b45},        // sadalp v5.2d, v26.4s
+	{"SADDW2D(12, 6, 8)", 0x0ea810cc},      // saddw v12.2d, v6.2d, v8.2s
+	{"SADDW2D(31, 30, 29)", 0x0ebd13df},    // saddw v31.2d, v30.2d, v29.2s
+	{"SADDW2D(1, 2, 4)", 0x0ea41041},       // saddw v1.2d, v2.2d, v4.2s
+	{"SADDW2D2(12, 6, 8)", 0x4ea810cc},     // saddw2 v12.2d, v6.2d, v8.4s
+	{"SADDW2D2(31, 30, 29)", 0x4ebd13df},   // saddw2 v31.2d, v30.2d, v29.4s
+	{"SADDW2D2(1, 2, 4)", 0x4ea41041},      // saddw2 v1.2d, v2.2d, v4.4s
+	{"SMLAL2D(12, 6, 8)", 0x0ea880cc},      // smlal v12.2d, v6.2s, v8.2s
+	{"SMLAL2D(31, 30, 29)", 0x0ebd83df},    // smlal v31.2d, v30.2s, v29.2s
+	{"SMLAL2D(1, 2, 4)", 0x0ea48041},       // smlal v1.2d, v2.2s, v4.2s
+	{"SMLAL2D2(12, 6, 8)", 0x4ea880cc},     // smlal2 v12.2d, v6.4s, v8.4s
+	{"SMLAL2D2(31, 30, 29)", 0x4ebd83df},   // smlal2 v31.2d, v30.4s, v29.4s
+	{"SMLAL2D2(1, 2, 4)", 0x4ea48041},      // smlal2 v1.2d, v2.4s, v4.4s
+}
+
+var vectorWords = []wordUse{
+	{"FADD4S(0, 0, 0)", 0x4e20d400},     // fadd v0.4s, v0.4s, v0.4s
+	{"FADD4S(12, 6, 8)", 0x4e28d4cc},    // fadd v12.4s, v6.4s, v8.4s
+	{"FADD4S(31, 30, 29)", 0x4e3dd7df},  // fadd v31.4s, v30.4s, v29.4s
+	{"FADD4S(1, 2, 4)", 0x4e24d441},     // fadd v1.4s, v2.4s, v4.4s
+	{"FSUB4S(0, 0, 0)", 0x4ea0d400},     // fsub v0.4s, v0.4s, v0.4s
+	{"FSUB4S(12, 6, 8)", 0x4ea8d4cc},    // fsub v12.4s, v6.4s, v8.4s
+	{"FSUB4S(31, 30, 29)", 0x4ebdd7df},  // fsub v31.4s, v30.4s, v29.4s
+	{"FSUB4S(1, 2, 4)", 0x4ea4d441},     // fsub v1.4s, v2.4s, v4.4s
+	{"FMUL4S(0, 0, 0)", 0x6e20dc00},     // fmul v0.4s, v0.4s, v0.4s
+	{"FMUL4S(12, 6, 8)", 0x6e28dccc},    // fmul v12.4s, v6.4s, v8.4s
+	{"FMUL4S(31, 30, 29)", 0x6e3ddfdf},  // fmul v31.4s, v30.4s, v29.4s
+	{"FMUL4S(1, 2, 4)", 0x6e24dc41},     // fmul v1.4s, v2.4s, v4.4s
+	{"FDIV4S(0, 0, 0)", 0x6e20fc00},     // fdiv v0.4s, v0.4s, v0.4s
+	{"FDIV4S(12, 6, 8)", 0x6e28fccc},    // fdiv v12.4s, v6.4s, v8.4s
+	{"FDIV4S(31, 30, 29)", 0x6e3dffdf},  // fdiv v31.4s, v30.4s, v29.4s
+	{"FDIV4S(1, 2, 4)", 0x6e24fc41},     // fdiv v1.4s, v2.4s, v4.4s
+	{"FSQRT4S(0, 0)", 0x6ea1f800},       // fsqrt v0.4s, v0.4s
+	{"FSQRT4S(31, 12)", 0x6ea1f99f},     // fsqrt v31.4s, v12.4s
+	{"FSQRT4S(5, 26)", 0x6ea1fb45},      // fsqrt v5.4s, v26.4s
+	{"FCMGT4S(0, 0, 0)", 0x6ea0e400},    // fcmgt v0.4s, v0.4s, v0.4s
+	{"FCMGT4S(12, 6, 8)", 0x6ea8e4cc},   // fcmgt v12.4s, v6.4s, v8.4s
+	{"FCMGT4S(31, 30, 29)", 0x6ebde7df}, // fcmgt v31.4s, v30.4s, v29.4s
+	{"FCMGT4S(1, 2, 4)", 0x6ea4e441},    // fcmgt v1.4s, v2.4s, v4.4s
+	{"BIC16B(0, 0, 0)", 0x4e601c00},     // bic v0.16b, v0.16b, v0.16b
+	{"BIC16B(12, 6, 8)", 0x4e681ccc},    // bic v12.16b, v6.16b, v8.16b
+	{"BIC16B(31, 30, 29)", 0x4e7d1fdf},  // bic v31.16b, v30.16b, v29.16b
+	{"BIC16B(1, 2, 4)", 0x4e641c41},     // bic v1.16b, v2.16b, v4.16b
+	{"FCVTL2D(0, 0)", 0x0e617800},       // fcvtl v0.2d, v0.2s
+	{"FCVTL2D(31, 12)", 0x0e61799f},     // fcvtl v31.2d, v12.2s
+	{"FCVTL2D(5, 26)", 0x0e617b45},      // fcvtl v5.2d, v26.2s
+	{"FCVTL2D2(0, 0)", 0x4e617800},      // fcvtl2 v0.2d, v0.4s
+	{"FCVTL2D2(31, 12)", 0x4e61799f},    // fcvtl2 v31.2d, v12.4s
+	{"FCVTL2D2(5, 26)", 0x4e617b45},     // fcvtl2 v5.2d, v26.4s
+	{"FADD2D(0, 0, 0)", 0x4e60d400},     // fadd v0.2d, v0.2d, v0.2d
+	{"FADD2D(12, 6, 8)", 0x4e68d4cc},    // fadd v12.2d, v6.2d, v8.2d
+	{"FADD2D(31, 30, 29)", 0x4e7dd7df},  // fadd v31.2d, v30.2d, v29.2d
+	{"FADD2D(1, 2, 4)", 0x4e64d441},     // fadd v1.2d, v2.2d, v4.2d
+	{"FMUL2D(0, 0, 0)", 0x6e60dc00},     // fmul v0.2d, v0.2d, v0.2d
+	{"FMUL2D(12, 6, 8)", 0x6e68dccc},    // fmul v12.2d, v6.2d, v8.2d
+	{"FMUL2D(31, 30, 29)", 0x6e7ddfdf},  // fmul v31.2d, v30.2d, v29.2d
+	{"FMUL2D(1, 2, 4)", 0x6e64dc41},     // fmul v1.2d, v2.2d, v4.2d
+	{"MUL4S(0, 0, 0)", 0x4ea09c00},      // mul v0.4s, v0.4s, v0.4s
+	{"MUL4S(12, 6, 8)", 0x4ea89ccc},     // mul v12.4s, v6.4s, v8.4s
+	{"MUL4S(31, 30, 29)", 0x4ebd9fdf},   // mul v31.4s, v30.4s, v29.4s
+	{"MUL4S(1, 2, 4)", 0x4ea49c41},      // mul v1.4s, v2.4s, v4.4s
+	{"FMIN4S(0, 0, 0)", 0x4ea0f400},     // fmin v0.4s, v0.4s, v0.4s
+	{"FMIN4S(12, 6, 8)", 0x4ea8f4cc},    // fmin v12.4s, v6.4s, v8.4s
+	{"FMIN4S(31, 30, 29)", 0x4ebdf7df},  // fmin v31.4s, v30.4s, v29.4s
+	{"FMIN4S(1, 2, 4)", 0x4ea4f441},     // fmin v1.4s, v2.4s, v4.4s
+	{"FCVTL4S(0, 0)", 0x0e217800},       // fcvtl v0.4s, v0.4h
+	{"FCVTL4S(31, 12)", 0x0e21799f},     // fcvtl v31.4s, v12.4h
+	{"FCVTL4S(5, 26)", 0x0e217b45},      // fcvtl v5.4s, v26.4h
+	{"FCVTN4H(0, 0)", 0x0e216800},       // fcvtn v0.4h, v0.4s
+	{"FCVTN4H(31, 12)", 0x0e21699f},     // fcvtn v31.4h, v12.4s
+	{"FCVTN4H(5, 26)", 0x0e216b45},      // fcvtn v5.4h, v26.4s
+}
+
+// vnniBytes are uses of the macro in int8_vnni_amd64.h and the bytes that another assembler (llvm-mc) makes of it.
+var vnniBytes = []struct {
+	use   string
+	bytes []byte
+}{
+	{"DPBUSD(0, 0, 0)", []byte{0xc4, 0xe2, 0x7d, 0x50, 0xc0}},    // {vex} vpdpbusd ymm0, ymm0, ymm0
+	{"DPBUSD(0, 12, 13)", []byte{0xc4, 0xc2, 0x1d, 0x50, 0xc5}},  // {vex} vpdpbusd ymm0, ymm12, ymm13
+	{"DPBUSD(11, 12, 14)", []byte{0xc4, 0x42, 0x1d, 0x50, 0xde}}, // {vex} vpdpbusd ymm11, ymm12, ymm14
+	{"DPBUSD(15, 8, 7)", []byte{0xc4, 0x62, 0x3d, 0x50, 0xff}},   // {vex} vpdpbusd ymm15, ymm8, ymm7
+	{"DPBUSD(7, 7, 8)", []byte{0xc4, 0xc2, 0x45, 0x50, 0xf8}},    // {vex} vpdpbusd ymm7, ymm7, ymm8
+	{"DPBUSD(15, 15, 15)", []byte{0xc4, 0x42, 0x05, 0x50, 0xff}}, // {vex} vpdpbusd ymm15, ymm15, ymm15
+	{"DPBUSD(2, 4, 1)", []byte{0xc4, 0xe2, 0x5d, 0x50, 0xd1}},    // {vex} vpdpbusd ymm2, ymm4, ymm1
+}
+
+// macroBytes is what the BYTEs of a macro of the header come to.
+func macroBytes(t *testing.T, header, use string) (b []byte) {
+	t.Helper()
+	header = strings.ReplaceAll(header, "\\\n", "")
+	name, args, _ := strings.Cut(strings.TrimSuffix(use, ")"), "(")
+	m := regexp.MustCompile(`(?m)^#define ` + name + `\(([^)]*)\)(.*)// `).FindStringSubmatch(header)
+	require.NotNil(t, m, "no macro %s with its mnemonic behind it", name)
+	for _, expr := range regexp.MustCompile(`BYTE \$([^;]*)`).FindAllStringSubmatch(m[2], -1) {
+		b = append(b, byte(evalMacro(t, expr[1], strings.Split(m[1], ", "), strings.Split(args, ", "))))
+	}
+	return b
+}
+
 // macroWord is the word that a macro of the header stands for. A WORD's expression is a Go expression too.
 func macroWord(t *testing.T, header, use string) uint64 {
 	t.Helper()
 	name, args, _ := strings.Cut(strings.TrimSuffix(use, ")"), "(")
 	m := regexp.MustCompile(`(?m)^#define ` + name + `\(([^)]*)\) WORD \$\((.*)\)\s+// `).FindStringSubmatch(header)
 	require.NotNil(t, m, "no macro %s with its mnemonic behind it", name)
-	operands := strings.Split(args, ", ")
-	params := strings.Split(m[1], ", ")
-	require.Len(t, operands, len(params), use)
-	expr := regexp.MustCompile(`\b[a-z]\b`).ReplaceAllStringFunc(m[2], func(p string) string {
+	return evalMacro(t, m[2], strings.Split(m[1], ", "), strings.Split(args, ", "))
+}
+
+// evalMacro is an expression of a macro with operands for its parameters.
+func evalMacro(t *testing.T, expr string, params, operands []string) uint64 {
+	t.Helper()
+	require.Len(t, operands, len(params), expr)
+	expr = regexp.MustCompile(`\b[a-z]\b`).ReplaceAllStringFunc(expr, func(p string) string {
 		for i := range params {
 			if params[i] == p {
 				return operands[i]
 			}
 		}
-		t.Fatalf("%s: no parameter %s", name, p)
+		t.Fatalf("%s: no parameter %s", expr, p)
 		return ""
 	})
 	v, err := types.Eval(token.NewFileSet(), nil, token.NoPos, expr)
@@ -99,25 +309,68 @@ func macroWord(t *testing.T, header, use string) uint64 {
 	return word
 }
 
-func TestI8Words(t *testing.T) {
-	b, err := os.ReadFile("int8_neon_arm64.h")
+func TestNEONWords(t *testing.T) {
+	sources := map[string]string{}
+	for file, words := range neonWords {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Skip("the source is not here: ", err) // a test binary that was carried to another machine
+		}
+		sources[file] = string(b)
+		used := map[string]bool{}
+		for _, w := range words {
+			require.Equal(t, w.word, macroWord(t, sources[file], w.use), "%s: %s: want %#08x", file, w.use, w.word)
+			name, _, _ := strings.Cut(w.use, "(")
+			used[name] = true
+		}
+		for _, m := range regexp.MustCompile(`(?m)^#define (\w+).*WORD`).FindAllStringSubmatch(sources[file], -1) {
+			require.True(t, used[m[1]], "%s: macro %s is not in the table", file, m[1])
+		}
+	}
+
+	// The checker catches a wrong base, and a lane that is put in the wrong bits.
+	header := sources["int8_neon_arm64.h"]
+	wrong := strings.Replace(header, "0x4e606800", "0x4e206800", 1)
+	require.NotEqual(t, uint64(0x4e60681f), macroWord(t, wrong, "SADALP(31, 0)"))
+	for file, use := range map[string]string{"int8_neon_arm64.h": "SDOTL(8, 7, 5, 1)", "neon_arm64.h": "FMLAE(8, 7, 5, 1)"} {
+		wrong := strings.Replace(sources[file], "((l)&1)<<21", "((l)&1)<<20", 1)
+		require.NotEqual(t, macroWord(t, sources[file], use), macroWord(t, wrong, use))
+	}
+}
+
+// No assembly has a WORD that is not in a macro of those sources.
+func TestWordsAreInMacros(t *testing.T) {
+	files, err := filepath.Glob("*_arm64.[hs]")
+	require.NoError(t, err)
+	if len(files) == 0 {
+		t.Skip("the sources are not here") // a test binary that was carried to another machine
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(b)) {
+			if strings.Contains(line, "WORD $") {
+				require.True(t, strings.HasPrefix(line, "#define "), "%s: a WORD without a name: %s", file, line)
+				require.NotEmpty(t, neonWords[file], "%s has words that no table holds", file)
+			}
+		}
+	}
+}
+
+func TestVNNIBytes(t *testing.T) {
+	b, err := os.ReadFile("int8_vnni_amd64.h")
 	if err != nil {
 		t.Skip("the source is not here: ", err) // a test binary that was carried to another machine
 	}
 	header := string(b)
-	used := map[string]bool{}
-	for _, w := range neonI8Words {
-		require.Equal(t, w.word, macroWord(t, header, w.use), "%s: want %#08x", w.use, w.word)
-		name, _, _ := strings.Cut(w.use, "(")
-		used[name] = true
+	for _, w := range vnniBytes {
+		require.Equal(t, w.bytes, macroBytes(t, header, w.use), w.use)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^#define (\w+)`).FindAllStringSubmatch(header, -1) {
-		require.True(t, used[m[1]], "macro %s is not in the table", m[1])
-	}
+	require.Equal(t, 1, strings.Count(header, "#define"), "a macro that is not in the table")
 
-	// The checker catches a wrong base, and a lane that is put in the wrong bits.
-	wrong := strings.Replace(header, "0x4e606800", "0x4e206800", 1)
-	require.NotEqual(t, uint64(0x4e60681f), macroWord(t, wrong, "SADALP(31, 0)"))
-	wrong = strings.Replace(header, "((l)&1)<<21", "((l)&1)<<20", 1)
-	require.NotEqual(t, macroWord(t, header, "SDOTL(8, 7, 5, 1)"), macroWord(t, wrong, "SDOTL(8, 7, 5, 1)"))
+	// The checker catches a wrong base, and a register number that is put in the wrong bit.
+	wrong := strings.Replace(header, "0xe2", "0xe1", 1)
+	require.NotEqual(t, vnniBytes[0].bytes, macroBytes(t, wrong, vnniBytes[0].use))
+	wrong = strings.Replace(header, "((s)>>3)<<5", "((s)>>3)<<6", 1)
+	require.NotEqual(t, vnniBytes[1].bytes, macroBytes(t, wrong, vnniBytes[1].use))
 }

@@ -3,11 +3,12 @@
 package kernels
 
 func isaSwitches() (s []isaSwitch) {
-	if useAVX2 {
-		s = append(s, isaSwitch{"avx2", &useAVX2})
-	}
-	if useAVX512 {
-		s = append(s, isaSwitch{"avx512", &useAVX512})
+	for _, w := range []isaSwitch{
+		{"avx2", &useAVX2}, {"avxvnni", &useAVXVNNI}, {"avx512", &useAVX512}, {"avx512vnni", &useAVX512VNNI},
+	} {
+		if *w.on {
+			s = append(s, w)
+		}
 	}
 	return s
 }

@@ -9,5 +9,8 @@ func isaSwitches() (s []isaSwitch) {
 	if useDotProd {
 		s = append(s, isaSwitch{"dotprod", &useDotProd})
 	}
+	if useI8MM {
+		s = append(s, isaSwitch{"i8mm", &useI8MM})
+	}
 	return s
 }

@@ -1,6 +1,9 @@
 package kernels
 
-import "unsafe"
+import (
+	"sync"
+	"unsafe"
+)
 
 // Gemm is C = A·B, or C = init + A·B: for every i < m and j < b.N
 //
@@ -18,17 +21,11 @@ func Gemm(c []float32, ldc int, a []float32, lda, m int, b *Panels, init []float
 	if b.K == 0 || lda < b.K || ldc < b.N || len(a) < (m-1)*lda+b.K || len(b.Data) < PanelLen(b.K, b.N) {
 		panic("kernels: Gemm: A, B or C is smaller than its shape")
 	}
-	t := tile{rsA: lda, csA: 1, bsA: MR * lda, k: b.K}
-	step := tileRows(b.K)
-	for i := 0; i < m; i += step {
-		rows := min(step, m-i)
-		t.product(c[i*ldc:], ldc, a[i*lda:], rows, b, 0, b.K, from(init, i*ldInit), ldInit)
-	}
+	t := tile{rsA: lda, csA: 1, bsA: MR * lda}
+	var r right
+	r.packed(b)
+	t.gemm(c, ldc, a, m, &r, init, ldInit)
 }
-
-// tnBlock is how many rows of A and B an AddGemmTN takes at a time: 256 rows of a panel are 16 KiB, half of a small
-// first-level cache.
-const tnBlock = 256
 
 // AddGemmTN is C += Aᵀ·B, the weight gradient: for every i < m and j < b.N
 //
@@ -37,7 +34,7 @@ const tnBlock = 256
 //	c[i*ldc+j] = s
 //
 // It is the chain of Gemm, continued: adding the rows of two micro-batches in two calls gives the bits of one call
-// over both. A is read as it stands: a row of it has the values of several tiles side by side, so packing it gains nothing.
+// over both.
 func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels) {
 	if m == 0 || b.N == 0 || b.K == 0 {
 		return
@@ -45,21 +42,88 @@ func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels) {
 	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m || len(b.Data) < PanelLen(b.K, b.N) {
 		panic("kernels: AddGemmTN: an operand is smaller than its shape")
 	}
-	for k0 := 0; k0 < b.K; k0 += tnBlock {
-		kc := min(tnBlock, b.K-k0)
-		t := tile{rsA: 1, csA: lda, bsA: MR, k: kc}
-		step := tileRows(kc)
-		for i := 0; i < m; i += step {
-			rows := min(step, m-i)
-			ci := c[i*ldc:]
-			t.product(ci, ldc, a[k0*lda+i:], rows, b, k0, kc, ci, ldc)
-		}
-	}
+	t := tile{rsA: 1, csA: lda, bsA: MR}
+	var r right
+	r.packed(b)
+	t.gemm(c, ldc, a, m, &r, c, ldc)
 }
 
-// tileRows bounds the rows of one call into assembly, a multiple of MR, to about 400,000 multiply-adds: a goroutine
-// cannot be preempted inside it, and a small board does that many in 100 microseconds.
-func tileRows(k int) int { return max(1, 25000/max(k, 1)/MR) * MR }
+// kBlock is how many values of k a call takes at most: 384 rows of a panel are 24 KiB, which leaves room for A in a small
+// first-level cache. The next call continues the chains from C.
+const kBlock = 384
+
+// callMACs bounds one call into assembly, in multiply-adds of one panel: a goroutine cannot be preempted inside it, and
+// a small board does that many in 100 microseconds. Paths that take several panels a call are four times as fast.
+const callMACs = 400_000
+
+// right is B as the tile kernels read it: row k of the panel of columns [j, j+NR), j a multiple of NR, stands at
+// x[j/NR*panel+k*row:].
+type right struct {
+	x          []float32
+	row, panel int
+	k, n       int
+	padded     bool // the last panel has NR columns in memory, too
+}
+
+// packed and view fill r in place: the compiler would copy a literal through memory, and stall on it.
+func (r *right) packed(b *Panels) {
+	r.x, r.row, r.panel, r.k, r.n, r.padded = b.Data, NR, b.K*NR, b.K, b.N, true
+}
+
+func (r *right) view(x []float32, ldx, k, n int) {
+	r.x, r.row, r.panel, r.k, r.n, r.padded = x, ldx, NR, k, n, false
+}
+
+// tile is the argument of the tile kernels: rows [0, rows) of one panel's columns,
+//
+//	s := init[i*ldInit+j]; for kk := range k { s = fma(a[i*rsA+kk*csA], b[kk*csB+j], s) }; c[i*ldc+j] = s
+//
+// where bsA is MR*rsA, the distance of a tile from the next. Strides count float32, but csB, bsB and initStep bytes.
+type tile struct {
+	a, b, c, init *float32 // c nil: both C and init are edge, rows NR apart
+	rsA, csA, bsA int
+	ldc, ldInit   int
+	k, rows       int
+	csB           int // packedRow if the panel is packed
+
+	// Kernels for which tileTakesPanels go on to further panels, bsB apart; C moves on by NR, init by initStep.
+	panels, bsB, initStep int
+	mask                  int // those for which tileMasks: the columns of a lone panel, one bit each; the rest is not touched
+
+	edge [MR * NR]float32
+}
+
+// packedRow is how many bytes a row of a packed panel takes.
+const packedRow = NR * 4
+
+// zeroRow is where a product without init starts.
+var zeroRow [2 * NR]float32
+
+// allColumns is the mask of a whole panel.
+const allColumns = 1<<NR - 1
+
+// gemm is C = init + A·B for the A that t describes, a block of k after the other.
+func (t *tile) gemm(c []float32, ldc int, a []float32, m int, b *right, init []float32, ldInit int) {
+	_ = c[(m-1)*ldc+b.n-1]
+	if init != nil {
+		_ = init[(m-1)*ldInit+b.n-1]
+	}
+	t.csB, t.bsB = b.row*4, b.panel*4
+	kc := b.k
+	if kc > kBlock { // blocks of about one size
+		blocks := (kc + kBlock - 1) / kBlock
+		kc = (kc + blocks - 1) / blocks
+	}
+	for k := 0; k < b.k; k += kc {
+		t.k = min(kc, b.k-k)
+		if a := a[k*t.csA:]; t.collides(m, b.n) {
+			t.strips(c, ldc, a, m, b, k, init, ldInit)
+		} else {
+			t.rowBlocks(c, ldc, a, m, b, k, init, ldInit)
+		}
+		init, ldInit = c, ldc // the chains go on from C
+	}
+}
 
 // from is x[i:], or nil for nil.
 func from(x []float32, i int) []float32 {
@@ -69,64 +133,117 @@ func from(x []float32, i int) []float32 {
 	return x[i:]
 }
 
-// zeroRow is where a product without init starts.
-var zeroRow [NR]float32
-
-// tile is the argument of the tile kernels: rows [0, rows) of one panel's columns,
-//
-//	s := init[i*ldInit+j]; for kk := range k { s = fma(a[i*rsA+kk*csA], b[kk*NR+j], s) }; c[i*ldc+j] = s
-//
-// where every MR rows a moves on by bsA. Strides count float32.
-type tile struct {
-	a, b, c, init *float32 // c nil: both C and init are edge, rows NR apart
-	rsA, csA, bsA int
-	ldc, ldInit   int
-	k, rows       int
-	edge          [MR * NR]float32
-}
-
-// product runs the tile kernel over the panels of b, rows [k0, k0+kc) of each. The last panel, if it is cut, goes
-// through a tile of its own so that nothing outside C is touched.
-func (t *tile) product(c []float32, ldc int, a []float32, rows int, b *Panels, k0, kc int, init []float32, ldInit int) {
-	_ = c[(rows-1)*ldc+b.N-1]
-	t.a = unsafe.SliceData(a)
-	for j := 0; j < b.N; j += NR {
-		t.b = &b.Data[j*b.K+k0*NR]
-		if b.N-j >= NR {
-			t.c, t.ldc, t.rows = &c[j], ldc, rows
-			if init == nil {
-				t.init, t.ldInit = &zeroRow[0], 0
-			} else {
-				_ = init[(rows-1)*ldInit+j+NR-1]
-				t.init, t.ldInit = &init[j], ldInit
-			}
-			tileF32(t)
-			continue
+// rowBlocks adds t.k values of k, of which k is the first: a block of rows, and of panels, at a time, so that a call is
+// bounded and A stays in the second-level cache from panel to panel.
+func (t *tile) rowBlocks(c []float32, ldc int, a []float32, m int, b *right, k int, init []float32, ldInit int) {
+	rows := m
+	if m*t.k > callMACs/NR {
+		rows = max(1, callMACs/NR/t.k/MR) * MR
+	}
+	whole, cut := b.n/NR, b.n%NR
+	panels := 1
+	if tileTakesPanels() {
+		if panels = whole; panels*rows*t.k > 4*callMACs/NR {
+			panels = max(2, 4*callMACs/NR/(rows*t.k)&^1)
 		}
-		t.last(c[j:], ldc, rows, b.N-j, from(init, j), ldInit)
+	}
+	for i := 0; i < m; i += rows {
+		t.rows = min(rows, m-i)
+		t.a = &a[i*t.rsA]
+		ci, initI := c[i*ldc:], from(init, i*ldInit)
+		for p := 0; p < whole; p += panels {
+			t.panels, t.mask = min(panels, whole-p), allColumns
+			t.product(ci[p*NR:], ldc, b, p, k, from(initI, p*NR), ldInit)
+		}
+		if cut != 0 {
+			t.panels, t.mask = 1, 1<<cut-1
+			t.product(ci[whole*NR:], ldc, b, whole, k, from(initI, whole*NR), ldInit)
+		}
 	}
 }
 
-// last computes the first w < NR columns of a panel, MR rows at a time through the full-width edge.
-func (t *tile) last(c []float32, ldc, rows, w int, init []float32, ldInit int) {
-	a := t.a
-	t.c, t.ldc, t.init, t.ldInit = nil, NR, nil, NR
-	for i := 0; i < rows; i += MR {
-		t.rows = min(MR, rows-i)
-		for r := range t.rows {
-			if init == nil {
-				clear(t.edge[r*NR : r*NR+w])
-			} else {
-				copy(t.edge[r*NR:r*NR+w], init[(i+r)*ldInit:])
-			}
+// product runs the tile kernel over t.panels panels from row k of panel p.
+func (t *tile) product(c []float32, ldc int, b *right, p, k int, init []float32, ldInit int) {
+	t.b = &b.x[p*b.panel+k*b.row]
+	switch {
+	case t.mask == allColumns || tileMasks():
+		t.c, t.ldc = &c[0], ldc
+		if init == nil {
+			t.init, t.ldInit, t.initStep = &zeroRow[0], 0, 0
+		} else {
+			t.init, t.ldInit, t.initStep = &init[0], ldInit, packedRow
 		}
 		tileF32(t)
-		for r := range t.rows {
-			copy(c[(i+r)*ldc:(i+r)*ldc+w], t.edge[r*NR:])
+	case b.padded:
+		t.last(c, ldc, b.n%NR, init, ldInit)
+	default:
+		t.lastOfView(c, ldc, b.x[p*b.panel+k*b.row:], b.row, b.n%NR, init, ldInit)
+	}
+}
+
+// collides reports whether the values of A that one tile takes are a multiple of 2 KiB apart, so that two sets of a
+// first-level cache hold them all, and whether enough panels use them to be worth a copy.
+func (t *tile) collides(m, n int) bool {
+	return t.csA%512 == 0 && t.k >= 32 && m >= MR && n >= 16*NR
+}
+
+// strip is a copy of up to stripRows columns of a transposed A: [k][stripRows].
+type strip [kBlock * stripRows]float32
+
+// stripRows is a multiple of every tile's height.
+const stripRows = 24
+
+var stripPool = sync.Pool{New: func() any { return new(strip) }}
+
+// strips is rowBlocks of an A that collides: copied strip by strip.
+func (t *tile) strips(c []float32, ldc int, a []float32, m int, b *right, k int, init []float32, ldInit int) {
+	s := stripPool.Get().(*strip)
+	lda := t.csA
+	t.csA = stripRows
+	for i := 0; i < m; i += stripRows {
+		rows := min(stripRows, m-i)
+		for x := range t.k {
+			copy(s[x*stripRows:x*stripRows+rows], a[x*lda+i:])
 		}
-		if i+MR < rows {
-			t.a = (*float32)(unsafe.Add(unsafe.Pointer(t.a), t.bsA*4))
+		t.rowBlocks(c[i*ldc:], ldc, s[:], rows, b, k, from(init, i*ldInit), ldInit)
+	}
+	t.csA = lda
+	stripPool.Put(s)
+}
+
+// last computes the first w < NR columns of a panel, MR rows at a time through the full-width edge, so that nothing
+// outside C is touched. It works on a copy: what *t points at would escape to the heap.
+func (t *tile) last(c []float32, ldc, w int, init []float32, ldInit int) {
+	u := *t
+	u.c, u.ldc, u.init, u.ldInit = nil, NR, nil, NR
+	for i := 0; i < t.rows; i += MR {
+		u.rows = min(MR, t.rows-i)
+		for r := range u.rows {
+			if init == nil {
+				clear(u.edge[r*NR : r*NR+w])
+			} else {
+				copy(u.edge[r*NR:r*NR+w], init[(i+r)*ldInit:])
+			}
+		}
+		tileF32(&u)
+		for r := range u.rows {
+			copy(c[(i+r)*ldc:(i+r)*ldc+w], u.edge[r*NR:])
+		}
+		if i+MR < t.rows {
+			u.a = (*float32)(unsafe.Add(unsafe.Pointer(u.a), u.bsA*4))
 		}
 	}
-	t.a = a
+}
+
+// lastOfView is last for a panel that has only w columns in memory: x, with rows ldx apart.
+//
+//go:noinline
+func (t *tile) lastOfView(c []float32, ldc int, x []float32, ldx, w int, init []float32, ldInit int) {
+	var packed [kBlock * NR]float32
+	for k := range t.k {
+		copy(packed[k*NR:k*NR+w], x[k*ldx:])
+	}
+	u := *t
+	u.b, u.csB = &packed[0], packedRow
+	u.last(c, ldc, w, init, ldInit)
 }

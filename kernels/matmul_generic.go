@@ -13,11 +13,11 @@ func tileF32Generic(t *tile) {
 	}
 	for i := range t.rows {
 		a := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(t.a), 4*(i/MR*t.bsA+i%MR*t.rsA))), (t.k-1)*t.csA+1)
-		b := unsafe.Slice(t.b, t.k*NR)
+		b := unsafe.Slice(t.b, (t.k-1)*t.csB/4+NR)
 		acc := *(*[NR]float32)(unsafe.Add(init, 4*i*t.ldInit))
 		for k := range t.k {
 			x := a[k*t.csA]
-			row := (*[NR]float32)(b[k*NR:])
+			row := (*[NR]float32)(b[k*t.csB/4:])
 			for j, y := range row {
 				acc[j] = fma32(x, y, acc[j])
 			}

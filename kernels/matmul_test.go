@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"fmt"
 	"math"
 	"math/big"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/rng"
-	"edgejepa/kernels/internal/peak"
 )
 
 // mixed fills x with values of both signs over ten orders of magnitude, so that sums cancel and round.
@@ -207,44 +205,4 @@ func TestGemmAllocatesNothing(t *testing.T) {
 		Gemm(c, n, a, k, m, &p, nil, 0)
 		AddGemmTN(g, k, c, n, n, &q)
 	}))
-}
-
-// BenchmarkGemm measures the products of real layers on every path of this machine, packing included, and says what
-// share of the machine's peak that is, the peak being measured beside it. Layers are tokens x width of the presets.
-func BenchmarkGemm(b *testing.B) {
-	paths := isaSwitches()
-	for i := len(paths); i > 0; i-- {
-		for j, p := range paths {
-			*p.on = j < i
-		}
-		isa := paths[i-1].name
-		for _, s := range [][3]int{{64, 384, 128}, {64, 512, 128}, {64, 128, 512}, {144, 576, 192}, {196, 768, 192}, {196, 1536, 384}, {64, 192, 192}} {
-			m, n, k := s[0], s[1], s[2]
-			a, w, c, g := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n), make([]float32, n*k)
-			mixed(a, 1)
-			mixed(w, 2)
-			var p, q Panels
-			p.PackT(w, k, k, n)
-			run := func(name string, f func()) {
-				b.Run(fmt.Sprintf("%s/%s/m=%d,n=%d,k=%d", isa, name, m, n, k), func(b *testing.B) {
-					top := peak.F32(isa)
-					for b.Loop() {
-						f()
-					}
-					rate := float64(m*n*k) * float64(b.N) / b.Elapsed().Seconds()
-					b.ReportMetric(rate/1e9, "GMAC/s")
-					b.ReportMetric(rate/top, "of-peak")
-					b.ReportMetric(0, "ns/op")
-				})
-			}
-			run("forward", func() { Gemm(c, n, a, k, m, &p, nil, 0) })
-			run("weights", func() {
-				q.Pack(a, k, m, k)
-				AddGemmTN(g, k, c, n, n, &q)
-			})
-		}
-	}
-	for _, p := range paths {
-		*p.on = true
-	}
 }

@@ -43,7 +43,12 @@ func (b *Panels) PackRows(x []float32, ldx, p, k0, k1 int) {
 func (b *Panels) PackRowsAt(x []float32, ldx, p, k0, rows int) {
 	dst := b.Data[p*NR*b.K+k0*NR:][:rows*NR]
 	j, w := p*NR, min(NR, b.N-p*NR)
-	for i := range rows {
+	done := 0
+	if w == NR && rows > 0 {
+		_ = x[(rows-1)*ldx+j+NR-1]
+		done = packRowsVector(dst, x[j:], ldx, rows)
+	}
+	for i := done; i < rows; i++ {
 		d := (*[NR]float32)(dst[i*NR:])
 		if w == NR {
 			row := *(*[NR]float32)(x[i*ldx+j:]) // a copy of its own: the compiler then needs no memmove
@@ -69,12 +74,20 @@ func (b *Panels) PackPanelT(w []float32, ldw, p int) {
 	if width < NR {
 		clear(dst)
 	}
+	done := 0
+	if width == NR && b.K > 0 {
+		_ = w[(j+NR-1)*ldw+b.K-1]
+		if done = packTVector(dst, w[j*ldw:], ldw, b.K); done == b.K {
+			return
+		}
+	}
+	dst, rest := dst[done*NR:], b.K-done
 	r := 0
 	for ; r+4 <= width; r += 4 { // four rows at a time: a cache line of dst is visited four times, not sixteen
-		w0 := w[(j+r)*ldw:][:b.K]
-		w1 := w[(j+r+1)*ldw:][:b.K]
-		w2 := w[(j+r+2)*ldw:][:b.K]
-		w3 := w[(j+r+3)*ldw:][:b.K]
+		w0 := w[(j+r)*ldw+done:][:rest]
+		w1 := w[(j+r+1)*ldw+done:][:rest]
+		w2 := w[(j+r+2)*ldw+done:][:rest]
+		w3 := w[(j+r+3)*ldw+done:][:rest]
 		d := dst[r:]
 		for k := range w0 {
 			q := d[:4]
@@ -85,7 +98,7 @@ func (b *Panels) PackPanelT(w []float32, ldw, p int) {
 		}
 	}
 	for ; r < width; r++ {
-		for k, v := range w[(j+r)*ldw:][:b.K] {
+		for k, v := range w[(j+r)*ldw+done:][:rest] {
 			dst[k*NR+r] = v
 		}
 	}

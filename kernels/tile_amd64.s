@@ -4,11 +4,13 @@
 #include "textflag.h"
 
 // The f32 tile kernel: up to 6 rows by 16 columns of C in Y0..Y11, one row of the panel in Y12 and Y13, one
-// value of A spread over Y14. Per k: 2 loads, 6 broadcasts, 12 fused multiply-adds, each sum a chain in k.
+// value of A spread over Y14. Per k: 2 loads, 6 broadcasts, 12 fused multiply-adds, each sum a chain in k. Panels follow
+// one another at bsB, whole ones only unless there is but one.
 //
 //	AX  the argument     DX  C            R11 init        R13 rows left
 //	SI  A, row 0         R10 C stride     R12 its stride  R8  A row stride (bytes)
 //	DI  A, row 3         BX  panel        CX  k left      R9  A k stride (bytes)
+//	R15 A of the block   R14 bytes between rows of a panel
 
 // ROW is one row's share of a step: acc += a * panel row.
 #define ROW(a, lo, hi) \
@@ -19,7 +21,7 @@
 #define PANEL \
 	VMOVUPS (BX), Y12; \
 	VMOVUPS 32(BX), Y13; \
-	ADDQ $64, BX
+	ADDQ R14, BX
 
 // INIT and STORE move one row between memory and registers and step to the next row.
 #define INIT(lo, hi) \
@@ -33,11 +35,11 @@
 	ADDQ R10, DX
 
 #define BEGIN \
-	MOVQ tile_b(AX), BX; \
+	MOVQ b-8(SP), BX; \
 	MOVQ tile_k(AX), CX
 
 // func tileF32AVX2(t *tile)
-TEXT ·tileF32AVX2(SB), NOSPLIT, $0-8
+TEXT ·tileF32AVX2(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), AX
 	MOVQ tile_rsA(AX), R8
 	MOVQ tile_csA(AX), R9
@@ -55,6 +57,15 @@ TEXT ·tileF32AVX2(SB), NOSPLIT, $0-8
 	MOVQ DX, R11
 
 given:
+	MOVQ tile_csB(AX), R14
+	MOVQ tile_b(AX), BX
+	MOVQ tile_panels(AX), CX
+	MOVQ BX, b-8(SP)
+	MOVQ DX, c-16(SP)
+	MOVQ R11, init-24(SP)
+	MOVQ CX, panels-32(SP)
+
+panel:
 	MOVQ tile_rows(AX), R13
 	MOVQ tile_a(AX), R15
 
@@ -146,7 +157,7 @@ step2:
 
 rows1:
 	TESTQ R13, R13
-	JZ    done
+	JZ    next
 	MOVQ  R15, SI
 	BEGIN
 	INIT(Y0, Y1)
@@ -158,6 +169,18 @@ step1:
 	DECQ CX
 	JNZ  step1
 	STORE(Y0, Y1)
+
+next:
+	DECQ panels-32(SP)
+	JZ   done
+	MOVQ tile_bsB(AX), BX
+	MOVQ tile_initStep(AX), R11
+	ADDQ BX, b-8(SP)
+	ADDQ $64, c-16(SP)
+	ADDQ R11, init-24(SP)
+	MOVQ c-16(SP), DX
+	MOVQ init-24(SP), R11
+	JMP  panel
 
 done:
 	VZEROUPPER

@@ -108,7 +108,43 @@ DATA vectorConst<>+800(SB)/8, $0x3f0000003f000000 // 0.5
 DATA vectorConst<>+808(SB)/8, $0x3f0000003f000000
 DATA vectorConst<>+816(SB)/8, $0x3f0000003f000000
 DATA vectorConst<>+824(SB)/8, $0x3f0000003f000000
-GLOBL vectorConst<>(SB), RODATA|NOPTR, $832
+DATA vectorConst<>+832(SB)/8, $0x21f0aaad21f0aaad // noiseMul1
+DATA vectorConst<>+840(SB)/8, $0x21f0aaad21f0aaad
+DATA vectorConst<>+848(SB)/8, $0x21f0aaad21f0aaad
+DATA vectorConst<>+856(SB)/8, $0x21f0aaad21f0aaad
+DATA vectorConst<>+864(SB)/8, $0xd35a2d97d35a2d97 // noiseMul2
+DATA vectorConst<>+872(SB)/8, $0xd35a2d97d35a2d97
+DATA vectorConst<>+880(SB)/8, $0xd35a2d97d35a2d97
+DATA vectorConst<>+888(SB)/8, $0xd35a2d97d35a2d97
+DATA vectorConst<>+896(SB)/8, $0x0000001000000010 // 16
+DATA vectorConst<>+904(SB)/8, $0x0000001000000010
+DATA vectorConst<>+912(SB)/8, $0x0000001000000010
+DATA vectorConst<>+920(SB)/8, $0x0000001000000010
+DATA vectorConst<>+928(SB)/8, $0x00001fff00001fff // low 13 bits
+DATA vectorConst<>+936(SB)/8, $0x00001fff00001fff
+DATA vectorConst<>+944(SB)/8, $0x00001fff00001fff
+DATA vectorConst<>+952(SB)/8, $0x00001fff00001fff
+DATA vectorConst<>+960(SB)/8, $0x477fe000477fe000 // 65504
+DATA vectorConst<>+968(SB)/8, $0x477fe000477fe000
+DATA vectorConst<>+976(SB)/8, $0x477fe000477fe000
+DATA vectorConst<>+984(SB)/8, $0x477fe000477fe000
+DATA vectorConst<>+992(SB)/8, $0x3880000038800000 // 2^-14
+DATA vectorConst<>+1000(SB)/8, $0x3880000038800000
+DATA vectorConst<>+1008(SB)/8, $0x3880000038800000
+DATA vectorConst<>+1016(SB)/8, $0x3880000038800000
+DATA vectorConst<>+1024(SB)/8, $0xffffe000ffffe000 // ^low 13 bits
+DATA vectorConst<>+1032(SB)/8, $0xffffe000ffffe000
+DATA vectorConst<>+1040(SB)/8, $0xffffe000ffffe000
+DATA vectorConst<>+1048(SB)/8, $0xffffe000ffffe000
+DATA vectorConst<>+1056(SB)/8, $0x8000000080000000 // sign
+DATA vectorConst<>+1064(SB)/8, $0x8000000080000000
+DATA vectorConst<>+1072(SB)/8, $0x8000000080000000
+DATA vectorConst<>+1080(SB)/8, $0x8000000080000000
+DATA vectorConst<>+1088(SB)/8, $0x7f8000007f800000 // Inf
+DATA vectorConst<>+1096(SB)/8, $0x7f8000007f800000
+DATA vectorConst<>+1104(SB)/8, $0x7f8000007f800000
+DATA vectorConst<>+1112(SB)/8, $0x7f8000007f800000
+GLOBL vectorConst<>(SB), RODATA|NOPTR, $1120
 
 // addBlocks:
 //
@@ -1337,6 +1373,806 @@ loop:
 	SUBQ $16, CX
 	JNZ loop
 
+	VZEROUPPER
+	RET
+
+// roundHalfBlocks:
+//
+//	dst[i] = half(roundHalf(src[i], the low bits of noise(i)))
+TEXT ·roundHalfBlocks(SB), NOSPLIT, $0-36
+	MOVQ index+0(FP), DI
+	MOVQ dst+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS key+32(FP), Y2
+	VMOVUPS vectorConst<>+832(SB), Y3        // noiseMul1
+	VMOVUPS vectorConst<>+864(SB), Y4        // noiseMul2
+	VMOVUPS vectorConst<>+896(SB), Y5        // 16
+	VMOVUPS vectorConst<>+928(SB), Y6        // low 13 bits
+	VMOVUPS vectorConst<>+32(SB), Y7         // ^sign
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 32(DI), Y1
+
+	PCALIGN $32
+loop:
+	VPSRLD $16, Y0, Y8                       // w = index >> 16
+	VPSRLD $16, Y1, Y9
+	VXORPS Y8, Y0, Y8                        // w = index ^ w
+	VXORPS Y9, Y1, Y9
+	VPMULLD Y3, Y8, Y8                       // w = w * noiseMul1
+	VPMULLD Y3, Y9, Y9
+	VPSRLD $15, Y8, Y10                      // t = w >> 15
+	VPSRLD $15, Y9, Y11
+	VXORPS Y2, Y10, Y10                      // t = t ^ key
+	VXORPS Y2, Y11, Y11
+	VXORPS Y10, Y8, Y8                       // w = w ^ t
+	VXORPS Y11, Y9, Y9
+	VPMULLD Y4, Y8, Y8                       // w = w * noiseMul2
+	VPMULLD Y4, Y9, Y9
+	VPADDD Y5, Y0, Y0                        // index += 16
+	VPADDD Y5, Y1, Y1
+	VPSRLD $15, Y8, Y10                      // t = w >> 15
+	VPSRLD $15, Y9, Y11
+	VXORPS Y10, Y8, Y8                       // w = w ^ t
+	VXORPS Y11, Y9, Y9
+	VMOVUPS 0(DX), Y10                       // src = src[]
+	VMOVUPS 32(DX), Y11
+	VANDPS Y6, Y8, Y8                        // r = w & low 13 bits
+	VANDPS Y6, Y9, Y9
+	VMOVUPS vectorConst<>+960(SB), Y12       // 65504
+	VANDPS Y7, Y10, Y13                      // abs = src & ^sign
+	VANDPS Y7, Y11, Y14
+	VMINPS Y13, Y12, Y13                     // a = 65504 < abs ? 65504 : abs
+	VMINPS Y14, Y12, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y12 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y12, Y12   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y12, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y8, Y13, Y13                      // a = a + r
+	VPADDD Y9, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y12, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VANDPS vectorConst<>+1056(SB), Y10, Y8   // sign = src & sign
+	VANDPS vectorConst<>+1056(SB), Y11, Y9
+	VXORPS Y8, Y13, Y13                      // a = a ^ sign
+	VXORPS Y9, Y14, Y14
+	VANDPS Y7, Y10, Y8                       // abs = src & ^sign
+	VANDPS Y7, Y11, Y9
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y8, Y8 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y9, Y9
+	VBLENDVPS Y8, Y13, Y10, Y8               // a = finite ? a : src
+	VBLENDVPS Y9, Y14, Y11, Y9
+	VCVTPS2PH $0, Y8, X8                     // h = half(a)
+	VCVTPS2PH $0, Y9, X9
+	VMOVUPS X8, 0(SI)                        // dst[] = h
+	VMOVUPS X9, 16(SI)
+	ADDQ $32, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// lerpHalfBlocks:
+//
+//	dst[i] = half(roundHalf(m*dst[i] + m1*src[i], the low bits of noise(i)))
+TEXT ·lerpHalfBlocks(SB), NOSPLIT, $0-44
+	MOVQ index+0(FP), DI
+	MOVQ dst+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS m+32(FP), Y2
+	VBROADCASTSS m1+36(FP), Y3
+	VBROADCASTSS key+40(FP), Y4
+	VMOVUPS vectorConst<>+832(SB), Y5        // noiseMul1
+	VMOVUPS vectorConst<>+864(SB), Y6        // noiseMul2
+	VMOVUPS vectorConst<>+896(SB), Y7        // 16
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 32(DI), Y1
+
+	PCALIGN $32
+loop:
+	VPSRLD $16, Y0, Y8                       // w = index >> 16
+	VPSRLD $16, Y1, Y9
+	VXORPS Y8, Y0, Y8                        // w = index ^ w
+	VXORPS Y9, Y1, Y9
+	VPMULLD Y5, Y8, Y8                       // w = w * noiseMul1
+	VPMULLD Y5, Y9, Y9
+	VPSRLD $15, Y8, Y10                      // t = w >> 15
+	VPSRLD $15, Y9, Y11
+	VXORPS Y4, Y10, Y10                      // t = t ^ key
+	VXORPS Y4, Y11, Y11
+	VXORPS Y10, Y8, Y8                       // w = w ^ t
+	VXORPS Y11, Y9, Y9
+	VPMULLD Y6, Y8, Y8                       // w = w * noiseMul2
+	VPMULLD Y6, Y9, Y9
+	VPADDD Y7, Y0, Y0                        // index += 16
+	VPADDD Y7, Y1, Y1
+	VPSRLD $15, Y8, Y10                      // t = w >> 15
+	VPSRLD $15, Y9, Y11
+	VXORPS Y10, Y8, Y8                       // w = w ^ t
+	VXORPS Y11, Y9, Y9
+	VCVTPH2PS 0(SI), Y10                     // dst = dst[]
+	VCVTPH2PS 16(SI), Y11
+	VMOVUPS 0(DX), Y12                       // src = src[]
+	VMOVUPS 32(DX), Y13
+	VMULPS Y2, Y10, Y10                      // a = dst * m
+	VMULPS Y2, Y11, Y11
+	VMULPS Y3, Y12, Y12                      // b = src * m1
+	VMULPS Y3, Y13, Y13
+	VADDPS Y12, Y10, Y10                     // a = a + b
+	VADDPS Y13, Y11, Y11
+	VANDPS vectorConst<>+928(SB), Y8, Y8     // r = w & low 13 bits
+	VANDPS vectorConst<>+928(SB), Y9, Y9
+	VMOVUPS vectorConst<>+960(SB), Y12       // 65504
+	VANDPS vectorConst<>+32(SB), Y10, Y13    // abs = a & ^sign
+	VANDPS vectorConst<>+32(SB), Y11, Y14
+	VMINPS Y13, Y12, Y13                     // a = 65504 < abs ? 65504 : abs
+	VMINPS Y14, Y12, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y12 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y12, Y12   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y12, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y8, Y13, Y13                      // a = a + r
+	VPADDD Y9, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y12, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VANDPS vectorConst<>+1056(SB), Y10, Y8   // sign = a & sign
+	VANDPS vectorConst<>+1056(SB), Y11, Y9
+	VXORPS Y8, Y13, Y13                      // a = a ^ sign
+	VXORPS Y9, Y14, Y14
+	VANDPS vectorConst<>+32(SB), Y10, Y8     // abs = a & ^sign
+	VANDPS vectorConst<>+32(SB), Y11, Y9
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y8, Y8 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y9, Y9
+	VBLENDVPS Y8, Y13, Y10, Y8               // a = finite ? a : a
+	VBLENDVPS Y9, Y14, Y11, Y9
+	VCVTPS2PH $0, Y8, X8                     // h = half(a)
+	VCVTPS2PH $0, Y9, X9
+	VMOVUPS X8, 0(SI)                        // dst[] = h
+	VMOVUPS X9, 16(SI)
+	ADDQ $32, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// widenRowsBlock:
+//
+//	dst[r*16+j] = float32(x[r*stride+j]), j < 16, rows ascending
+TEXT ·widenRowsBlock(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ rows+16(FP), CX
+	MOVQ stride+24(FP), AX
+
+	PCALIGN $32
+loop:
+	VCVTPH2PS 0(SI), Y0                      // x = x[]
+	VCVTPH2PS 16(SI), Y1
+	VMOVUPS Y0, 0(DI)                        // dst[] = x
+	VMOVUPS Y1, 32(DI)
+	ADDQ $64, DI
+	ADDQ AX, SI
+	SUBQ $1, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
+// normalizeHalfBlocks:
+//
+//	dst[i] = half((x[i]-mean)*rstd)
+TEXT ·normalizeHalfBlocks(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS mean+24(FP), Y0
+	VBROADCASTSS rstd+28(FP), Y1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Y2                        // x = x[]
+	VMOVUPS 32(SI), Y3
+	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
+	VSUBPS Y0, Y3, Y3
+	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
+	VMULPS Y1, Y3, Y3
+	VCVTPS2PH $0, Y2, X2                     // h = half(xhat)
+	VCVTPS2PH $0, Y3, X3
+	VMOVUPS X2, 0(DI)                        // dst[] = h
+	VMOVUPS X3, 16(DI)
+	ADDQ $32, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
+// normalizeAffineHalfBlocks:
+//
+//	dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
+TEXT ·normalizeAffineHalfBlocks(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ gain+16(FP), DX
+	MOVQ bias+24(FP), BX
+	MOVQ n+32(FP), CX
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS rstd+44(FP), Y1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Y2                        // x = x[]
+	VMOVUPS 32(SI), Y3
+	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
+	VSUBPS Y0, Y3, Y3
+	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
+	VMULPS Y1, Y3, Y3
+	VMOVUPS 0(DX), Y4                        // gain = gain[]
+	VMOVUPS 32(DX), Y5
+	VMULPS Y4, Y2, Y2                        // y = xhat * gain
+	VMULPS Y5, Y3, Y3
+	VMOVUPS 0(BX), Y4                        // bias = bias[]
+	VMOVUPS 32(BX), Y5
+	VADDPS Y4, Y2, Y2                        // y = y + bias
+	VADDPS Y5, Y3, Y3
+	VCVTPS2PH $0, Y2, X2                     // h = half(y)
+	VCVTPS2PH $0, Y3, X3
+	VMOVUPS X2, 0(DI)                        // dst[] = h
+	VMOVUPS X3, 16(DI)
+	ADDQ $32, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
+// adamwHalfBlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne
+TEXT ·adamwHalfBlocks(SB), NOSPLIT, $0-84
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ n+40(FP), CX
+	VBROADCASTSS decay+48(FP), Y2
+	VBROADCASTSS gscale+52(FP), Y3
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 32(DI), Y1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Y4                        // grad = grad[]
+	VMOVUPS 32(DX), Y5
+	VMULPS Y3, Y4, Y4                        // g = grad * gscale
+	VMULPS Y3, Y5, Y5
+	VCVTPH2PS 0(BX), Y6                      // m = m[]
+	VCVTPH2PS 16(BX), Y7
+	VBROADCASTSS b1+56(FP), Y8
+	VSUBPS Y6, Y4, Y9                        // dm = g - m
+	VSUBPS Y7, Y5, Y10
+	VMULPS Y8, Y9, Y9                        // dm = dm * b1
+	VMULPS Y8, Y10, Y10
+	VADDPS Y9, Y6, Y6                        // m = m + dm
+	VADDPS Y10, Y7, Y7
+	VCVTPH2PS 0(R8), Y8                      // s = s[]
+	VCVTPH2PS 16(R8), Y9
+	VBROADCASTSS b2+60(FP), Y10
+	VMULPS Y8, Y8, Y8                        // ss = s * s
+	VMULPS Y9, Y9, Y9
+	VMULPS Y10, Y8, Y8                       // v = ss * b2
+	VMULPS Y10, Y9, Y9
+	VBROADCASTSS a2+64(FP), Y10
+	VMULPS Y4, Y4, Y4                        // gg = g * g
+	VMULPS Y5, Y5, Y5
+	VMULPS Y10, Y4, Y4                       // gg = gg * a2
+	VMULPS Y10, Y5, Y5
+	VADDPS Y4, Y8, Y8                        // v = v + gg
+	VADDPS Y5, Y9, Y9
+	VSQRTPS Y8, Y8                           // s = sqrt(v)
+	VSQRTPS Y9, Y9
+	VPSRLD $16, Y0, Y4                       // w = index >> 16
+	VPSRLD $16, Y1, Y5
+	VXORPS Y4, Y0, Y4                        // w = index ^ w
+	VXORPS Y5, Y1, Y5
+	VPMULLD vectorConst<>+832(SB), Y4, Y4    // w = w * noiseMul1
+	VPMULLD vectorConst<>+832(SB), Y5, Y5
+	VBROADCASTSS key+80(FP), Y10
+	VPSRLD $15, Y4, Y11                      // t = w >> 15
+	VPSRLD $15, Y5, Y12
+	VXORPS Y10, Y11, Y11                     // t = t ^ key
+	VXORPS Y10, Y12, Y12
+	VXORPS Y11, Y4, Y4                       // w = w ^ t
+	VXORPS Y12, Y5, Y5
+	VPMULLD vectorConst<>+864(SB), Y4, Y4    // w = w * noiseMul2
+	VPMULLD vectorConst<>+864(SB), Y5, Y5
+	VPADDD vectorConst<>+896(SB), Y0, Y0     // index += 16
+	VPADDD vectorConst<>+896(SB), Y1, Y1
+	VPSRLD $15, Y4, Y10                      // t = w >> 15
+	VPSRLD $15, Y5, Y11
+	VXORPS Y10, Y4, Y4                       // w = w ^ t
+	VXORPS Y11, Y5, Y5
+	VANDPS vectorConst<>+928(SB), Y4, Y10    // r = w & low 13 bits
+	VANDPS vectorConst<>+928(SB), Y5, Y11
+	VMOVUPS vectorConst<>+960(SB), Y12       // 65504
+	VANDPS vectorConst<>+32(SB), Y6, Y13     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y14
+	VMINPS Y13, Y12, Y13                     // a = 65504 < abs ? 65504 : abs
+	VMINPS Y14, Y12, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y12 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y12, Y12   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y12, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y10, Y13, Y13                     // a = a + r
+	VPADDD Y11, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y12, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VANDPS vectorConst<>+1056(SB), Y6, Y10   // sign = m & sign
+	VANDPS vectorConst<>+1056(SB), Y7, Y11
+	VXORPS Y10, Y13, Y13                     // a = a ^ sign
+	VXORPS Y11, Y14, Y14
+	VANDPS vectorConst<>+32(SB), Y6, Y10     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y11
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y10, Y10 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y11, Y11
+	VBLENDVPS Y10, Y13, Y6, Y10              // a = finite ? a : m
+	VBLENDVPS Y11, Y14, Y7, Y11
+	VCVTPS2PH $0, Y10, X10                   // h = half(a)
+	VCVTPS2PH $0, Y11, X11
+	VMOVUPS X10, 0(BX)                       // m[] = h
+	VMOVUPS X11, 16(BX)
+	VMOVUPS vectorConst<>+960(SB), Y10       // 65504
+	VPSRLD $19, Y4, Y4                       // r = w >> 19
+	VPSRLD $19, Y5, Y5
+	VMINPS Y8, Y10, Y11                      // a = 65504 < s ? 65504 : s
+	VMINPS Y9, Y10, Y12
+	VCMPPS $0x11, vectorConst<>+992(SB), Y11, Y10 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y12, Y13
+	VANDPS vectorConst<>+992(SB), Y10, Y10   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y13, Y13
+	VADDPS Y10, Y11, Y11                     // a = a + bias
+	VADDPS Y13, Y12, Y12
+	VPADDD Y4, Y11, Y11                      // a = a + r
+	VPADDD Y5, Y12, Y12
+	VANDPS vectorConst<>+1024(SB), Y11, Y11  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y12, Y12
+	VSUBPS Y10, Y11, Y11                     // a = a - bias
+	VSUBPS Y13, Y12, Y12
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y8, Y4 // finite = s < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y9, Y5
+	VBLENDVPS Y4, Y11, Y8, Y4                // a = finite ? a : s
+	VBLENDVPS Y5, Y12, Y9, Y5
+	VCVTPS2PH $0, Y4, X4                     // h = half(a)
+	VCVTPS2PH $0, Y5, X5
+	VBROADCASTSS inv2+68(FP), Y10
+	VMOVUPS X4, 0(R8)                        // s[] = h
+	VMOVUPS X5, 16(R8)
+	VBROADCASTSS eps+72(FP), Y4
+	VMULPS Y10, Y8, Y8                       // den = s * inv2
+	VMULPS Y10, Y9, Y9
+	VADDPS Y4, Y8, Y8                        // den = den + eps
+	VADDPS Y4, Y9, Y9
+	VBROADCASTSS rate+76(FP), Y4
+	VDIVPS Y8, Y6, Y6                        // step = m / den
+	VDIVPS Y9, Y7, Y7
+	VMULPS Y4, Y6, Y6                        // step = step * rate
+	VMULPS Y4, Y7, Y7
+	VMOVUPS 0(SI), Y4                        // p = p[]
+	VMOVUPS 32(SI), Y5
+	VMULPS Y2, Y4, Y4                        // p = p * decay
+	VMULPS Y2, Y5, Y5
+	VSUBPS Y6, Y4, Y4                        // p = p - step
+	VSUBPS Y7, Y5, Y5
+	VMOVUPS Y4, 0(SI)                        // p[] = p
+	VMOVUPS Y5, 32(SI)
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// adamwHalfEMABlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT ·adamwHalfEMABlocks(SB), NOSPLIT, $0-100
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ target+40(FP), R9
+	MOVQ n+48(FP), CX
+	VBROADCASTSS decay+56(FP), Y2
+	VBROADCASTSS gscale+60(FP), Y3
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 32(DI), Y1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Y4                        // grad = grad[]
+	VMOVUPS 32(DX), Y5
+	VMULPS Y3, Y4, Y4                        // g = grad * gscale
+	VMULPS Y3, Y5, Y5
+	VCVTPH2PS 0(BX), Y6                      // m = m[]
+	VCVTPH2PS 16(BX), Y7
+	VBROADCASTSS b1+64(FP), Y8
+	VSUBPS Y6, Y4, Y9                        // dm = g - m
+	VSUBPS Y7, Y5, Y10
+	VMULPS Y8, Y9, Y9                        // dm = dm * b1
+	VMULPS Y8, Y10, Y10
+	VADDPS Y9, Y6, Y6                        // m = m + dm
+	VADDPS Y10, Y7, Y7
+	VCVTPH2PS 0(R8), Y8                      // s = s[]
+	VCVTPH2PS 16(R8), Y9
+	VBROADCASTSS b2+68(FP), Y10
+	VMULPS Y8, Y8, Y8                        // ss = s * s
+	VMULPS Y9, Y9, Y9
+	VMULPS Y10, Y8, Y8                       // v = ss * b2
+	VMULPS Y10, Y9, Y9
+	VBROADCASTSS a2+72(FP), Y10
+	VMULPS Y4, Y4, Y4                        // gg = g * g
+	VMULPS Y5, Y5, Y5
+	VMULPS Y10, Y4, Y4                       // gg = gg * a2
+	VMULPS Y10, Y5, Y5
+	VADDPS Y4, Y8, Y8                        // v = v + gg
+	VADDPS Y5, Y9, Y9
+	VSQRTPS Y8, Y8                           // s = sqrt(v)
+	VSQRTPS Y9, Y9
+	VPSRLD $16, Y0, Y4                       // w = index >> 16
+	VPSRLD $16, Y1, Y5
+	VXORPS Y4, Y0, Y4                        // w = index ^ w
+	VXORPS Y5, Y1, Y5
+	VPMULLD vectorConst<>+832(SB), Y4, Y4    // w = w * noiseMul1
+	VPMULLD vectorConst<>+832(SB), Y5, Y5
+	VBROADCASTSS key+88(FP), Y10
+	VPSRLD $15, Y4, Y11                      // t = w >> 15
+	VPSRLD $15, Y5, Y12
+	VXORPS Y10, Y11, Y11                     // t = t ^ key
+	VXORPS Y10, Y12, Y12
+	VXORPS Y11, Y4, Y4                       // w = w ^ t
+	VXORPS Y12, Y5, Y5
+	VPMULLD vectorConst<>+864(SB), Y4, Y4    // w = w * noiseMul2
+	VPMULLD vectorConst<>+864(SB), Y5, Y5
+	VPADDD vectorConst<>+896(SB), Y0, Y0     // index += 16
+	VPADDD vectorConst<>+896(SB), Y1, Y1
+	VPSRLD $15, Y4, Y10                      // t = w >> 15
+	VPSRLD $15, Y5, Y11
+	VXORPS Y10, Y4, Y4                       // w = w ^ t
+	VXORPS Y11, Y5, Y5
+	VANDPS vectorConst<>+928(SB), Y4, Y10    // r = w & low 13 bits
+	VANDPS vectorConst<>+928(SB), Y5, Y11
+	VMOVUPS vectorConst<>+960(SB), Y12       // 65504
+	VANDPS vectorConst<>+32(SB), Y6, Y13     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y14
+	VMINPS Y13, Y12, Y13                     // a = 65504 < abs ? 65504 : abs
+	VMINPS Y14, Y12, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y12 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y12, Y12   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y12, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y10, Y13, Y13                     // a = a + r
+	VPADDD Y11, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y12, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VANDPS vectorConst<>+1056(SB), Y6, Y10   // sign = m & sign
+	VANDPS vectorConst<>+1056(SB), Y7, Y11
+	VXORPS Y10, Y13, Y13                     // a = a ^ sign
+	VXORPS Y11, Y14, Y14
+	VANDPS vectorConst<>+32(SB), Y6, Y10     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y11
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y10, Y10 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y11, Y11
+	VBLENDVPS Y10, Y13, Y6, Y10              // a = finite ? a : m
+	VBLENDVPS Y11, Y14, Y7, Y11
+	VCVTPS2PH $0, Y10, X10                   // h = half(a)
+	VCVTPS2PH $0, Y11, X11
+	VMOVUPS X10, 0(BX)                       // m[] = h
+	VMOVUPS X11, 16(BX)
+	VMOVUPS vectorConst<>+960(SB), Y10       // 65504
+	VPSRLD $19, Y4, Y4                       // r = w >> 19
+	VPSRLD $19, Y5, Y5
+	VMINPS Y8, Y10, Y11                      // a = 65504 < s ? 65504 : s
+	VMINPS Y9, Y10, Y12
+	VCMPPS $0x11, vectorConst<>+992(SB), Y11, Y10 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y12, Y13
+	VANDPS vectorConst<>+992(SB), Y10, Y10   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y13, Y13
+	VADDPS Y10, Y11, Y11                     // a = a + bias
+	VADDPS Y13, Y12, Y12
+	VPADDD Y4, Y11, Y11                      // a = a + r
+	VPADDD Y5, Y12, Y12
+	VANDPS vectorConst<>+1024(SB), Y11, Y11  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y12, Y12
+	VSUBPS Y10, Y11, Y11                     // a = a - bias
+	VSUBPS Y13, Y12, Y12
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y8, Y4 // finite = s < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y9, Y5
+	VBLENDVPS Y4, Y11, Y8, Y4                // a = finite ? a : s
+	VBLENDVPS Y5, Y12, Y9, Y5
+	VCVTPS2PH $0, Y4, X4                     // h = half(a)
+	VCVTPS2PH $0, Y5, X5
+	VBROADCASTSS inv2+76(FP), Y10
+	VMOVUPS X4, 0(R8)                        // s[] = h
+	VMOVUPS X5, 16(R8)
+	VBROADCASTSS eps+80(FP), Y4
+	VMULPS Y10, Y8, Y8                       // den = s * inv2
+	VMULPS Y10, Y9, Y9
+	VADDPS Y4, Y8, Y8                        // den = den + eps
+	VADDPS Y4, Y9, Y9
+	VBROADCASTSS rate+84(FP), Y4
+	VDIVPS Y8, Y6, Y6                        // step = m / den
+	VDIVPS Y9, Y7, Y7
+	VMULPS Y4, Y6, Y6                        // step = step * rate
+	VMULPS Y4, Y7, Y7
+	VMOVUPS 0(SI), Y4                        // p = p[]
+	VMOVUPS 32(SI), Y5
+	VMULPS Y2, Y4, Y4                        // p = p * decay
+	VMULPS Y2, Y5, Y5
+	VSUBPS Y6, Y4, Y4                        // p = p - step
+	VSUBPS Y7, Y5, Y5
+	VMOVUPS Y4, 0(SI)                        // p[] = p
+	VMOVUPS Y5, 32(SI)
+	VBROADCASTSS mom+92(FP), Y6
+	VMOVUPS 0(R9), Y7                        // target = target[]
+	VMOVUPS 32(R9), Y8
+	VBROADCASTSS mom1+96(FP), Y9
+	VMULPS Y6, Y7, Y7                        // a = target * mom
+	VMULPS Y6, Y8, Y8
+	VMULPS Y9, Y4, Y4                        // b = p * mom1
+	VMULPS Y9, Y5, Y5
+	VADDPS Y4, Y7, Y7                        // a = a + b
+	VADDPS Y5, Y8, Y8
+	VMOVUPS Y7, 0(R9)                        // target[] = a
+	VMOVUPS Y8, 32(R9)
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $64, R9
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// adamwHalfEMAHalfBlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT ·adamwHalfEMAHalfBlocks(SB), NOSPLIT, $0-100
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ target+40(FP), R9
+	MOVQ n+48(FP), CX
+	VBROADCASTSS decay+56(FP), Y2
+	VBROADCASTSS gscale+60(FP), Y3
+	VMOVUPS 0(DI), Y0
+	VMOVUPS 32(DI), Y1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Y4                        // grad = grad[]
+	VMOVUPS 32(DX), Y5
+	VMULPS Y3, Y4, Y4                        // g = grad * gscale
+	VMULPS Y3, Y5, Y5
+	VCVTPH2PS 0(BX), Y6                      // m = m[]
+	VCVTPH2PS 16(BX), Y7
+	VBROADCASTSS b1+64(FP), Y8
+	VSUBPS Y6, Y4, Y9                        // dm = g - m
+	VSUBPS Y7, Y5, Y10
+	VMULPS Y8, Y9, Y9                        // dm = dm * b1
+	VMULPS Y8, Y10, Y10
+	VADDPS Y9, Y6, Y6                        // m = m + dm
+	VADDPS Y10, Y7, Y7
+	VCVTPH2PS 0(R8), Y8                      // s = s[]
+	VCVTPH2PS 16(R8), Y9
+	VBROADCASTSS b2+68(FP), Y10
+	VMULPS Y8, Y8, Y8                        // ss = s * s
+	VMULPS Y9, Y9, Y9
+	VMULPS Y10, Y8, Y8                       // v = ss * b2
+	VMULPS Y10, Y9, Y9
+	VBROADCASTSS a2+72(FP), Y10
+	VMULPS Y4, Y4, Y4                        // gg = g * g
+	VMULPS Y5, Y5, Y5
+	VMULPS Y10, Y4, Y4                       // gg = gg * a2
+	VMULPS Y10, Y5, Y5
+	VADDPS Y4, Y8, Y8                        // v = v + gg
+	VADDPS Y5, Y9, Y9
+	VSQRTPS Y8, Y8                           // s = sqrt(v)
+	VSQRTPS Y9, Y9
+	VPSRLD $16, Y0, Y4                       // w = index >> 16
+	VPSRLD $16, Y1, Y5
+	VXORPS Y4, Y0, Y4                        // w = index ^ w
+	VXORPS Y5, Y1, Y5
+	VPMULLD vectorConst<>+832(SB), Y4, Y4    // w = w * noiseMul1
+	VPMULLD vectorConst<>+832(SB), Y5, Y5
+	VBROADCASTSS key+88(FP), Y10
+	VPSRLD $15, Y4, Y11                      // t = w >> 15
+	VPSRLD $15, Y5, Y12
+	VXORPS Y10, Y11, Y11                     // t = t ^ key
+	VXORPS Y10, Y12, Y12
+	VXORPS Y11, Y4, Y4                       // w = w ^ t
+	VXORPS Y12, Y5, Y5
+	VPMULLD vectorConst<>+864(SB), Y4, Y4    // w = w * noiseMul2
+	VPMULLD vectorConst<>+864(SB), Y5, Y5
+	VPADDD vectorConst<>+896(SB), Y0, Y0     // index += 16
+	VPADDD vectorConst<>+896(SB), Y1, Y1
+	VPSRLD $15, Y4, Y10                      // t = w >> 15
+	VPSRLD $15, Y5, Y11
+	VXORPS Y10, Y4, Y4                       // w = w ^ t
+	VXORPS Y11, Y5, Y5
+	VANDPS vectorConst<>+928(SB), Y4, Y10    // r = w & low 13 bits
+	VANDPS vectorConst<>+928(SB), Y5, Y11
+	VMOVUPS vectorConst<>+960(SB), Y12       // 65504
+	VANDPS vectorConst<>+32(SB), Y6, Y13     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y14
+	VMINPS Y13, Y12, Y13                     // a = 65504 < abs ? 65504 : abs
+	VMINPS Y14, Y12, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y12 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y12, Y12   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y12, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y10, Y13, Y13                     // a = a + r
+	VPADDD Y11, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y12, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VANDPS vectorConst<>+1056(SB), Y6, Y10   // sign = m & sign
+	VANDPS vectorConst<>+1056(SB), Y7, Y11
+	VXORPS Y10, Y13, Y13                     // a = a ^ sign
+	VXORPS Y11, Y14, Y14
+	VANDPS vectorConst<>+32(SB), Y6, Y10     // abs = m & ^sign
+	VANDPS vectorConst<>+32(SB), Y7, Y11
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y10, Y10 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y11, Y11
+	VBLENDVPS Y10, Y13, Y6, Y10              // a = finite ? a : m
+	VBLENDVPS Y11, Y14, Y7, Y11
+	VCVTPS2PH $0, Y10, X10                   // h = half(a)
+	VCVTPS2PH $0, Y11, X11
+	VMOVUPS X10, 0(BX)                       // m[] = h
+	VMOVUPS X11, 16(BX)
+	VMOVUPS vectorConst<>+960(SB), Y10       // 65504
+	VPSRLD $19, Y4, Y11                      // r = w >> 19
+	VPSRLD $19, Y5, Y12
+	VMINPS Y8, Y10, Y13                      // a = 65504 < s ? 65504 : s
+	VMINPS Y9, Y10, Y14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y13, Y10 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y14, Y15
+	VANDPS vectorConst<>+992(SB), Y10, Y10   // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y15, Y15
+	VADDPS Y10, Y13, Y13                     // a = a + bias
+	VADDPS Y15, Y14, Y14
+	VPADDD Y11, Y13, Y13                     // a = a + r
+	VPADDD Y12, Y14, Y14
+	VANDPS vectorConst<>+1024(SB), Y13, Y13  // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y14, Y14
+	VSUBPS Y10, Y13, Y13                     // a = a - bias
+	VSUBPS Y15, Y14, Y14
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y8, Y10 // finite = s < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y9, Y11
+	VBLENDVPS Y10, Y13, Y8, Y10              // a = finite ? a : s
+	VBLENDVPS Y11, Y14, Y9, Y11
+	VCVTPS2PH $0, Y10, X10                   // h = half(a)
+	VCVTPS2PH $0, Y11, X11
+	VBROADCASTSS inv2+76(FP), Y12
+	VMOVUPS X10, 0(R8)                       // s[] = h
+	VMOVUPS X11, 16(R8)
+	VBROADCASTSS eps+80(FP), Y10
+	VMULPS Y12, Y8, Y8                       // den = s * inv2
+	VMULPS Y12, Y9, Y9
+	VADDPS Y10, Y8, Y8                       // den = den + eps
+	VADDPS Y10, Y9, Y9
+	VBROADCASTSS rate+84(FP), Y10
+	VDIVPS Y8, Y6, Y6                        // step = m / den
+	VDIVPS Y9, Y7, Y7
+	VMULPS Y10, Y6, Y6                       // step = step * rate
+	VMULPS Y10, Y7, Y7
+	VMOVUPS 0(SI), Y8                        // p = p[]
+	VMOVUPS 32(SI), Y9
+	VMULPS Y2, Y8, Y8                        // p = p * decay
+	VMULPS Y2, Y9, Y9
+	VSUBPS Y6, Y8, Y8                        // p = p - step
+	VSUBPS Y7, Y9, Y9
+	VMOVUPS Y8, 0(SI)                        // p[] = p
+	VMOVUPS Y9, 32(SI)
+	VBROADCASTSS mom+92(FP), Y6
+	VCVTPH2PS 0(R9), Y7                      // target = target[]
+	VCVTPH2PS 16(R9), Y10
+	VBROADCASTSS mom1+96(FP), Y11
+	VMULPS Y6, Y7, Y7                        // a = target * mom
+	VMULPS Y6, Y10, Y10
+	VMULPS Y11, Y8, Y8                       // b = p * mom1
+	VMULPS Y11, Y9, Y9
+	VADDPS Y8, Y7, Y7                        // a = a + b
+	VADDPS Y9, Y10, Y10
+	VPMULLD vectorConst<>+832(SB), Y4, Y4    // w = w * noiseMul1
+	VPMULLD vectorConst<>+832(SB), Y5, Y5
+	VPSRLD $19, Y4, Y4                       // r = w >> 19
+	VPSRLD $19, Y5, Y5
+	VMOVUPS vectorConst<>+960(SB), Y6        // 65504
+	VANDPS vectorConst<>+32(SB), Y7, Y8      // abs = a & ^sign
+	VANDPS vectorConst<>+32(SB), Y10, Y9
+	VMINPS Y8, Y6, Y8                        // a = 65504 < abs ? 65504 : abs
+	VMINPS Y9, Y6, Y9
+	VCMPPS $0x11, vectorConst<>+992(SB), Y8, Y6 // bias = a < 2^-14
+	VCMPPS $0x11, vectorConst<>+992(SB), Y9, Y11
+	VANDPS vectorConst<>+992(SB), Y6, Y6     // bias = bias & 2^-14
+	VANDPS vectorConst<>+992(SB), Y11, Y11
+	VADDPS Y6, Y8, Y8                        // a = a + bias
+	VADDPS Y11, Y9, Y9
+	VPADDD Y4, Y8, Y8                        // a = a + r
+	VPADDD Y5, Y9, Y9
+	VANDPS vectorConst<>+1024(SB), Y8, Y8    // a = a & ^low 13 bits
+	VANDPS vectorConst<>+1024(SB), Y9, Y9
+	VSUBPS Y6, Y8, Y8                        // a = a - bias
+	VSUBPS Y11, Y9, Y9
+	VANDPS vectorConst<>+1056(SB), Y7, Y4    // sign = a & sign
+	VANDPS vectorConst<>+1056(SB), Y10, Y5
+	VXORPS Y4, Y8, Y8                        // a = a ^ sign
+	VXORPS Y5, Y9, Y9
+	VANDPS vectorConst<>+32(SB), Y7, Y4      // abs = a & ^sign
+	VANDPS vectorConst<>+32(SB), Y10, Y5
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y4, Y4 // finite = abs < Inf
+	VCMPPS $0x11, vectorConst<>+1088(SB), Y5, Y5
+	VBLENDVPS Y4, Y8, Y7, Y4                 // a = finite ? a : a
+	VBLENDVPS Y5, Y9, Y10, Y5
+	VCVTPS2PH $0, Y4, X4                     // h = half(a)
+	VCVTPS2PH $0, Y5, X5
+	VMOVUPS X4, 0(R9)                        // target[] = h
+	VMOVUPS X5, 16(R9)
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $32, R9
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
 	VZEROUPPER
 	RET
 

@@ -15,6 +15,10 @@
 #define FCVTL2D2(d, n) WORD $(0x4e617800 | (d) | (n)<<5) // d = float64(upper half of n)
 #define FADD2D(d, n, m) WORD $(0x4e60d400 | (d) | (n)<<5 | (m)<<16) // d = n + m, float64
 #define FMUL2D(d, n, m) WORD $(0x6e60dc00 | (d) | (n)<<5 | (m)<<16) // d = n * m, float64
+#define MUL4S(d, n, m) WORD $(0x4ea09c00 | (d) | (n)<<5 | (m)<<16) // d = n * m, uint32
+#define FMIN4S(d, n, m) WORD $(0x4ea0f400 | (d) | (n)<<5 | (m)<<16) // d = n < m ? n : m, NaN if either is
+#define FCVTL4S(d, n) WORD $(0x0e217800 | (d) | (n)<<5) // d = float32(four halves, the lower half of n)
+#define FCVTN4H(d, n) WORD $(0x0e216800 | (d) | (n)<<5) // lower half of d = halves(n)
 
 DATA vectorConst<>+0(SB)/8, $0x3f8000003f800000 // 1
 DATA vectorConst<>+8(SB)/8, $0x3f8000003f800000
@@ -68,7 +72,25 @@ DATA vectorConst<>+384(SB)/8, $0xbf800000bf800000 // -1
 DATA vectorConst<>+392(SB)/8, $0xbf800000bf800000
 DATA vectorConst<>+400(SB)/8, $0x3f0000003f000000 // 0.5
 DATA vectorConst<>+408(SB)/8, $0x3f0000003f000000
-GLOBL vectorConst<>(SB), RODATA|NOPTR, $416
+DATA vectorConst<>+416(SB)/8, $0x21f0aaad21f0aaad // noiseMul1
+DATA vectorConst<>+424(SB)/8, $0x21f0aaad21f0aaad
+DATA vectorConst<>+432(SB)/8, $0xd35a2d97d35a2d97 // noiseMul2
+DATA vectorConst<>+440(SB)/8, $0xd35a2d97d35a2d97
+DATA vectorConst<>+448(SB)/8, $0x0000001000000010 // 16
+DATA vectorConst<>+456(SB)/8, $0x0000001000000010
+DATA vectorConst<>+464(SB)/8, $0x00001fff00001fff // low 13 bits
+DATA vectorConst<>+472(SB)/8, $0x00001fff00001fff
+DATA vectorConst<>+480(SB)/8, $0x477fe000477fe000 // 65504
+DATA vectorConst<>+488(SB)/8, $0x477fe000477fe000
+DATA vectorConst<>+496(SB)/8, $0x3880000038800000 // 2^-14
+DATA vectorConst<>+504(SB)/8, $0x3880000038800000
+DATA vectorConst<>+512(SB)/8, $0xffffe000ffffe000 // ^low 13 bits
+DATA vectorConst<>+520(SB)/8, $0xffffe000ffffe000
+DATA vectorConst<>+528(SB)/8, $0x8000000080000000 // sign
+DATA vectorConst<>+536(SB)/8, $0x8000000080000000
+DATA vectorConst<>+544(SB)/8, $0x7f8000007f800000 // Inf
+DATA vectorConst<>+552(SB)/8, $0x7f8000007f800000
+GLOBL vectorConst<>(SB), RODATA|NOPTR, $560
 
 // addBlocks:
 //
@@ -2077,5 +2099,1514 @@ loop:
 	SUBS $16, R9
 	BNE loop
 
+	RET
+
+// roundHalfBlocks:
+//
+//	dst[i] = half(roundHalf(src[i], the low bits of noise(i)))
+TEXT ·roundHalfBlocks(SB), NOSPLIT, $0-36
+	MOVD index+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD n+24(FP), R9
+	MOVD $vectorConst<>(SB), R11
+	FMOVS key+32(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 416(R11), F5                       // noiseMul1
+	FMOVQ 432(R11), F6                       // noiseMul2
+	FMOVQ 448(R11), F7                       // 16
+	FMOVQ 464(R11), F8                       // low 13 bits
+	FMOVQ 16(R11), F9                        // ^sign
+	FMOVQ 480(R11), F10                      // 65504
+	FMOVQ 496(R11), F11                      // 2^-14
+	FMOVQ 512(R11), F12                      // ^low 13 bits
+	FMOVQ 528(R11), F13                      // sign
+	FMOVQ 544(R11), F14                      // Inf
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+
+	PCALIGN $16
+loop:
+	VUSHR $16, V0.S4, V15.S4                 // w = index >> 16
+	VUSHR $16, V1.S4, V16.S4
+	VUSHR $16, V2.S4, V17.S4
+	VUSHR $16, V3.S4, V18.S4
+	VEOR V15.B16, V0.B16, V15.B16            // w = index ^ w
+	VEOR V16.B16, V1.B16, V16.B16
+	VEOR V17.B16, V2.B16, V17.B16
+	VEOR V18.B16, V3.B16, V18.B16
+	MUL4S(15, 15, 5)                         // w = w * noiseMul1
+	MUL4S(16, 16, 5)
+	MUL4S(17, 17, 5)
+	MUL4S(18, 18, 5)
+	VUSHR $15, V15.S4, V19.S4                // t = w >> 15
+	VUSHR $15, V16.S4, V20.S4
+	VUSHR $15, V17.S4, V21.S4
+	VUSHR $15, V18.S4, V22.S4
+	VEOR V4.B16, V19.B16, V19.B16            // t = t ^ key
+	VEOR V4.B16, V20.B16, V20.B16
+	VEOR V4.B16, V21.B16, V21.B16
+	VEOR V4.B16, V22.B16, V22.B16
+	VEOR V19.B16, V15.B16, V15.B16           // w = w ^ t
+	VEOR V20.B16, V16.B16, V16.B16
+	VEOR V21.B16, V17.B16, V17.B16
+	VEOR V22.B16, V18.B16, V18.B16
+	MUL4S(15, 15, 6)                         // w = w * noiseMul2
+	MUL4S(16, 16, 6)
+	MUL4S(17, 17, 6)
+	MUL4S(18, 18, 6)
+	VADD V7.S4, V0.S4, V0.S4                 // index += 16
+	VADD V7.S4, V1.S4, V1.S4
+	VADD V7.S4, V2.S4, V2.S4
+	VADD V7.S4, V3.S4, V3.S4
+	VUSHR $15, V15.S4, V19.S4                // t = w >> 15
+	VUSHR $15, V16.S4, V20.S4
+	VUSHR $15, V17.S4, V21.S4
+	VUSHR $15, V18.S4, V22.S4
+	VEOR V19.B16, V15.B16, V15.B16           // w = w ^ t
+	VEOR V20.B16, V16.B16, V16.B16
+	VEOR V21.B16, V17.B16, V17.B16
+	VEOR V22.B16, V18.B16, V18.B16
+	FMOVQ 0(R2), F19                         // src = src[]
+	FMOVQ 16(R2), F20
+	FMOVQ 32(R2), F21
+	FMOVQ 48(R2), F22
+	VAND V8.B16, V15.B16, V15.B16            // r = w & low 13 bits
+	VAND V8.B16, V16.B16, V16.B16
+	VAND V8.B16, V17.B16, V17.B16
+	VAND V8.B16, V18.B16, V18.B16
+	VAND V9.B16, V19.B16, V23.B16            // abs = src & ^sign
+	VAND V9.B16, V20.B16, V24.B16
+	VAND V9.B16, V21.B16, V25.B16
+	VAND V9.B16, V22.B16, V26.B16
+	FMIN4S(23, 10, 23)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(24, 10, 24)
+	FMIN4S(25, 10, 25)
+	FMIN4S(26, 10, 26)
+	FCMGT4S(27, 11, 23)                      // bias = a < 2^-14
+	FCMGT4S(28, 11, 24)
+	FCMGT4S(29, 11, 25)
+	FCMGT4S(30, 11, 26)
+	VAND V11.B16, V27.B16, V27.B16           // bias = bias & 2^-14
+	VAND V11.B16, V28.B16, V28.B16
+	VAND V11.B16, V29.B16, V29.B16
+	VAND V11.B16, V30.B16, V30.B16
+	FADD4S(23, 23, 27)                       // a = a + bias
+	FADD4S(24, 24, 28)
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	VADD V15.S4, V23.S4, V23.S4              // a = a + r
+	VADD V16.S4, V24.S4, V24.S4
+	VADD V17.S4, V25.S4, V25.S4
+	VADD V18.S4, V26.S4, V26.S4
+	VAND V12.B16, V23.B16, V23.B16           // a = a & ^low 13 bits
+	VAND V12.B16, V24.B16, V24.B16
+	VAND V12.B16, V25.B16, V25.B16
+	VAND V12.B16, V26.B16, V26.B16
+	FSUB4S(23, 23, 27)                       // a = a - bias
+	FSUB4S(24, 24, 28)
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	VAND V13.B16, V19.B16, V15.B16           // sign = src & sign
+	VAND V13.B16, V20.B16, V16.B16
+	VAND V13.B16, V21.B16, V17.B16
+	VAND V13.B16, V22.B16, V18.B16
+	VEOR V15.B16, V23.B16, V23.B16           // a = a ^ sign
+	VEOR V16.B16, V24.B16, V24.B16
+	VEOR V17.B16, V25.B16, V25.B16
+	VEOR V18.B16, V26.B16, V26.B16
+	VAND V9.B16, V19.B16, V15.B16            // abs = src & ^sign
+	VAND V9.B16, V20.B16, V16.B16
+	VAND V9.B16, V21.B16, V17.B16
+	VAND V9.B16, V22.B16, V18.B16
+	FCMGT4S(15, 14, 15)                      // finite = abs < Inf
+	FCMGT4S(16, 14, 16)
+	FCMGT4S(17, 14, 17)
+	FCMGT4S(18, 14, 18)
+	VBSL V19.B16, V23.B16, V15.B16           // a = finite ? a : src
+	VBSL V20.B16, V24.B16, V16.B16
+	VBSL V21.B16, V25.B16, V17.B16
+	VBSL V22.B16, V26.B16, V18.B16
+	FCVTN4H(15, 15)                          // h = half(a)
+	FCVTN4H(16, 16)
+	FCVTN4H(17, 17)
+	FCVTN4H(18, 18)
+	FMOVD F15, 0(R1)                         // dst[] = h
+	FMOVD F16, 8(R1)
+	FMOVD F17, 16(R1)
+	FMOVD F18, 24(R1)
+	ADD $32, R1
+	ADD $64, R2
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	RET
+
+// lerpHalfBlocks:
+//
+//	dst[i] = half(roundHalf(m*dst[i] + m1*src[i], the low bits of noise(i)))
+TEXT ·lerpHalfBlocks(SB), NOSPLIT, $0-44
+	MOVD index+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD n+24(FP), R9
+	MOVD $vectorConst<>(SB), R11
+	FMOVS m+32(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS m1+36(FP), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS key+40(FP), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 416(R11), F7                       // noiseMul1
+	FMOVQ 432(R11), F8                       // noiseMul2
+	FMOVQ 448(R11), F9                       // 16
+	FMOVQ 464(R11), F10                      // low 13 bits
+	FMOVQ 16(R11), F11                       // ^sign
+	FMOVQ 480(R11), F12                      // 65504
+	FMOVQ 496(R11), F13                      // 2^-14
+	FMOVQ 512(R11), F14                      // ^low 13 bits
+	FMOVQ 528(R11), F15                      // sign
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+
+	PCALIGN $16
+loop:
+	VUSHR $16, V0.S4, V16.S4                 // w = index >> 16
+	VUSHR $16, V1.S4, V17.S4
+	VUSHR $16, V2.S4, V18.S4
+	VUSHR $16, V3.S4, V19.S4
+	VEOR V16.B16, V0.B16, V16.B16            // w = index ^ w
+	VEOR V17.B16, V1.B16, V17.B16
+	VEOR V18.B16, V2.B16, V18.B16
+	VEOR V19.B16, V3.B16, V19.B16
+	MUL4S(16, 16, 7)                         // w = w * noiseMul1
+	MUL4S(17, 17, 7)
+	MUL4S(18, 18, 7)
+	MUL4S(19, 19, 7)
+	VUSHR $15, V16.S4, V20.S4                // t = w >> 15
+	VUSHR $15, V17.S4, V21.S4
+	VUSHR $15, V18.S4, V22.S4
+	VUSHR $15, V19.S4, V23.S4
+	VEOR V6.B16, V20.B16, V20.B16            // t = t ^ key
+	VEOR V6.B16, V21.B16, V21.B16
+	VEOR V6.B16, V22.B16, V22.B16
+	VEOR V6.B16, V23.B16, V23.B16
+	VEOR V20.B16, V16.B16, V16.B16           // w = w ^ t
+	VEOR V21.B16, V17.B16, V17.B16
+	VEOR V22.B16, V18.B16, V18.B16
+	VEOR V23.B16, V19.B16, V19.B16
+	MUL4S(16, 16, 8)                         // w = w * noiseMul2
+	MUL4S(17, 17, 8)
+	MUL4S(18, 18, 8)
+	MUL4S(19, 19, 8)
+	VADD V9.S4, V0.S4, V0.S4                 // index += 16
+	VADD V9.S4, V1.S4, V1.S4
+	VADD V9.S4, V2.S4, V2.S4
+	VADD V9.S4, V3.S4, V3.S4
+	VUSHR $15, V16.S4, V20.S4                // t = w >> 15
+	VUSHR $15, V17.S4, V21.S4
+	VUSHR $15, V18.S4, V22.S4
+	VUSHR $15, V19.S4, V23.S4
+	VEOR V20.B16, V16.B16, V16.B16           // w = w ^ t
+	VEOR V21.B16, V17.B16, V17.B16
+	VEOR V22.B16, V18.B16, V18.B16
+	VEOR V23.B16, V19.B16, V19.B16
+	FMOVD 0(R1), F20                         // dst = dst[]
+	FMOVD 8(R1), F21
+	FMOVD 16(R1), F22
+	FMOVD 24(R1), F23
+	FCVTL4S(20, 20)
+	FCVTL4S(21, 21)
+	FCVTL4S(22, 22)
+	FCVTL4S(23, 23)
+	FMOVQ 0(R2), F24                         // src = src[]
+	FMOVQ 16(R2), F25
+	FMOVQ 32(R2), F26
+	FMOVQ 48(R2), F27
+	FMUL4S(20, 20, 4)                        // a = dst * m
+	FMUL4S(21, 21, 4)
+	FMUL4S(22, 22, 4)
+	FMUL4S(23, 23, 4)
+	FMUL4S(24, 24, 5)                        // b = src * m1
+	FMUL4S(25, 25, 5)
+	FMUL4S(26, 26, 5)
+	FMUL4S(27, 27, 5)
+	FADD4S(20, 20, 24)                       // a = a + b
+	FADD4S(21, 21, 25)
+	FADD4S(22, 22, 26)
+	FADD4S(23, 23, 27)
+	VAND V10.B16, V16.B16, V16.B16           // r = w & low 13 bits
+	VAND V10.B16, V17.B16, V17.B16
+	VAND V10.B16, V18.B16, V18.B16
+	VAND V10.B16, V19.B16, V19.B16
+	VAND V11.B16, V20.B16, V24.B16           // abs = a & ^sign
+	VAND V11.B16, V21.B16, V25.B16
+	VAND V11.B16, V22.B16, V26.B16
+	VAND V11.B16, V23.B16, V27.B16
+	FMIN4S(24, 12, 24)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(25, 12, 25)
+	FMIN4S(26, 12, 26)
+	FMIN4S(27, 12, 27)
+	FCMGT4S(28, 13, 24)                      // bias = a < 2^-14
+	FCMGT4S(29, 13, 25)
+	FCMGT4S(30, 13, 26)
+	FCMGT4S(31, 13, 27)
+	VAND V13.B16, V28.B16, V28.B16           // bias = bias & 2^-14
+	VAND V13.B16, V29.B16, V29.B16
+	VAND V13.B16, V30.B16, V30.B16
+	VAND V13.B16, V31.B16, V31.B16
+	FADD4S(24, 24, 28)                       // a = a + bias
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	FADD4S(27, 27, 31)
+	VADD V16.S4, V24.S4, V24.S4              // a = a + r
+	VADD V17.S4, V25.S4, V25.S4
+	VADD V18.S4, V26.S4, V26.S4
+	VADD V19.S4, V27.S4, V27.S4
+	VAND V14.B16, V24.B16, V24.B16           // a = a & ^low 13 bits
+	VAND V14.B16, V25.B16, V25.B16
+	VAND V14.B16, V26.B16, V26.B16
+	VAND V14.B16, V27.B16, V27.B16
+	FSUB4S(24, 24, 28)                       // a = a - bias
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	FSUB4S(27, 27, 31)
+	VAND V15.B16, V20.B16, V16.B16           // sign = a & sign
+	VAND V15.B16, V21.B16, V17.B16
+	VAND V15.B16, V22.B16, V18.B16
+	VAND V15.B16, V23.B16, V19.B16
+	VEOR V16.B16, V24.B16, V24.B16           // a = a ^ sign
+	VEOR V17.B16, V25.B16, V25.B16
+	VEOR V18.B16, V26.B16, V26.B16
+	VEOR V19.B16, V27.B16, V27.B16
+	FMOVQ 544(R11), F16                      // Inf
+	VAND V11.B16, V20.B16, V17.B16           // abs = a & ^sign
+	VAND V11.B16, V21.B16, V18.B16
+	VAND V11.B16, V22.B16, V19.B16
+	VAND V11.B16, V23.B16, V28.B16
+	FCMGT4S(17, 16, 17)                      // finite = abs < Inf
+	FCMGT4S(18, 16, 18)
+	FCMGT4S(19, 16, 19)
+	FCMGT4S(28, 16, 28)
+	VBSL V20.B16, V24.B16, V17.B16           // a = finite ? a : a
+	VBSL V21.B16, V25.B16, V18.B16
+	VBSL V22.B16, V26.B16, V19.B16
+	VBSL V23.B16, V27.B16, V28.B16
+	FCVTN4H(17, 17)                          // h = half(a)
+	FCVTN4H(18, 18)
+	FCVTN4H(19, 19)
+	FCVTN4H(28, 28)
+	FMOVD F17, 0(R1)                         // dst[] = h
+	FMOVD F18, 8(R1)
+	FMOVD F19, 16(R1)
+	FMOVD F28, 24(R1)
+	ADD $32, R1
+	ADD $64, R2
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	RET
+
+// widenRowsBlock:
+//
+//	dst[r*16+j] = float32(x[r*stride+j]), j < 16, rows ascending
+TEXT ·widenRowsBlock(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD rows+16(FP), R9
+	MOVD stride+24(FP), R10
+
+	PCALIGN $16
+loop:
+	FMOVD 0(R1), F0                          // x = x[]
+	FMOVD 8(R1), F1
+	FMOVD 16(R1), F2
+	FMOVD 24(R1), F3
+	FCVTL4S(0, 0)
+	FCVTL4S(1, 1)
+	FCVTL4S(2, 2)
+	FCVTL4S(3, 3)
+	FMOVQ F0, 0(R0)                          // dst[] = x
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	ADD $64, R0
+	ADD R10, R1
+	SUBS $1, R9
+	BNE loop
+
+	RET
+
+// normalizeHalfBlocks:
+//
+//	dst[i] = half((x[i]-mean)*rstd)
+TEXT ·normalizeHalfBlocks(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R9
+	FMOVS mean+24(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rstd+28(FP), F1
+	VDUP V1.S[0], V1.S4
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R1), F2                          // x = x[]
+	FMOVQ 16(R1), F3
+	FMOVQ 32(R1), F4
+	FMOVQ 48(R1), F5
+	FSUB4S(2, 2, 0)                          // xhat = x - mean
+	FSUB4S(3, 3, 0)
+	FSUB4S(4, 4, 0)
+	FSUB4S(5, 5, 0)
+	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
+	FMUL4S(3, 3, 1)
+	FMUL4S(4, 4, 1)
+	FMUL4S(5, 5, 1)
+	FCVTN4H(2, 2)                            // h = half(xhat)
+	FCVTN4H(3, 3)
+	FCVTN4H(4, 4)
+	FCVTN4H(5, 5)
+	FMOVD F2, 0(R0)                          // dst[] = h
+	FMOVD F3, 8(R0)
+	FMOVD F4, 16(R0)
+	FMOVD F5, 24(R0)
+	ADD $32, R0
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop
+
+	RET
+
+// normalizeAffineHalfBlocks:
+//
+//	dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
+TEXT ·normalizeAffineHalfBlocks(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD gain+16(FP), R2
+	MOVD bias+24(FP), R3
+	MOVD n+32(FP), R9
+	FMOVS mean+40(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rstd+44(FP), F1
+	VDUP V1.S[0], V1.S4
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R1), F2                          // x = x[]
+	FMOVQ 16(R1), F3
+	FMOVQ 32(R1), F4
+	FMOVQ 48(R1), F5
+	FSUB4S(2, 2, 0)                          // xhat = x - mean
+	FSUB4S(3, 3, 0)
+	FSUB4S(4, 4, 0)
+	FSUB4S(5, 5, 0)
+	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
+	FMUL4S(3, 3, 1)
+	FMUL4S(4, 4, 1)
+	FMUL4S(5, 5, 1)
+	FMOVQ 0(R2), F6                          // gain = gain[]
+	FMOVQ 16(R2), F7
+	FMOVQ 32(R2), F8
+	FMOVQ 48(R2), F9
+	FMUL4S(2, 2, 6)                          // y = xhat * gain
+	FMUL4S(3, 3, 7)
+	FMUL4S(4, 4, 8)
+	FMUL4S(5, 5, 9)
+	FMOVQ 0(R3), F6                          // bias = bias[]
+	FMOVQ 16(R3), F7
+	FMOVQ 32(R3), F8
+	FMOVQ 48(R3), F9
+	FADD4S(2, 2, 6)                          // y = y + bias
+	FADD4S(3, 3, 7)
+	FADD4S(4, 4, 8)
+	FADD4S(5, 5, 9)
+	FCVTN4H(2, 2)                            // h = half(y)
+	FCVTN4H(3, 3)
+	FCVTN4H(4, 4)
+	FCVTN4H(5, 5)
+	FMOVD F2, 0(R0)                          // dst[] = h
+	FMOVD F3, 8(R0)
+	FMOVD F4, 16(R0)
+	FMOVD F5, 24(R0)
+	ADD $32, R0
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R9
+	BNE loop
+
+	RET
+
+// adamwHalfBlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne
+TEXT ·adamwHalfBlocks(SB), NOSPLIT, $0-84
+	MOVD index+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD grad+16(FP), R2
+	MOVD m+24(FP), R3
+	MOVD s+32(FP), R4
+	MOVD n+40(FP), R9
+	MOVD $vectorConst<>(SB), R11
+	FMOVS decay+48(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS gscale+52(FP), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R2), F6                          // grad = grad[]
+	FMOVQ 16(R2), F7
+	FMOVQ 32(R2), F8
+	FMOVQ 48(R2), F9
+	FMUL4S(6, 6, 5)                          // g = grad * gscale
+	FMUL4S(7, 7, 5)
+	FMUL4S(8, 8, 5)
+	FMUL4S(9, 9, 5)
+	FMOVD 0(R3), F10                         // m = m[]
+	FMOVD 8(R3), F11
+	FMOVD 16(R3), F12
+	FMOVD 24(R3), F13
+	FCVTL4S(10, 10)
+	FCVTL4S(11, 11)
+	FCVTL4S(12, 12)
+	FCVTL4S(13, 13)
+	FMOVS b1+56(FP), F14
+	VDUP V14.S[0], V14.S4
+	FSUB4S(15, 6, 10)                        // dm = g - m
+	FSUB4S(16, 7, 11)
+	FSUB4S(17, 8, 12)
+	FSUB4S(18, 9, 13)
+	FMUL4S(15, 15, 14)                       // dm = dm * b1
+	FMUL4S(16, 16, 14)
+	FMUL4S(17, 17, 14)
+	FMUL4S(18, 18, 14)
+	FADD4S(10, 10, 15)                       // m = m + dm
+	FADD4S(11, 11, 16)
+	FADD4S(12, 12, 17)
+	FADD4S(13, 13, 18)
+	FMOVD 0(R4), F14                         // s = s[]
+	FMOVD 8(R4), F15
+	FMOVD 16(R4), F16
+	FMOVD 24(R4), F17
+	FCVTL4S(14, 14)
+	FCVTL4S(15, 15)
+	FCVTL4S(16, 16)
+	FCVTL4S(17, 17)
+	FMOVS b2+60(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(14, 14, 14)                       // ss = s * s
+	FMUL4S(15, 15, 15)
+	FMUL4S(16, 16, 16)
+	FMUL4S(17, 17, 17)
+	FMUL4S(14, 14, 18)                       // v = ss * b2
+	FMUL4S(15, 15, 18)
+	FMUL4S(16, 16, 18)
+	FMUL4S(17, 17, 18)
+	FMOVS a2+64(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(6, 6, 6)                          // gg = g * g
+	FMUL4S(7, 7, 7)
+	FMUL4S(8, 8, 8)
+	FMUL4S(9, 9, 9)
+	FMUL4S(6, 6, 18)                         // gg = gg * a2
+	FMUL4S(7, 7, 18)
+	FMUL4S(8, 8, 18)
+	FMUL4S(9, 9, 18)
+	FADD4S(14, 14, 6)                        // v = v + gg
+	FADD4S(15, 15, 7)
+	FADD4S(16, 16, 8)
+	FADD4S(17, 17, 9)
+	FSQRT4S(14, 14)                          // s = sqrt(v)
+	FSQRT4S(15, 15)
+	FSQRT4S(16, 16)
+	FSQRT4S(17, 17)
+	VUSHR $16, V0.S4, V6.S4                  // w = index >> 16
+	VUSHR $16, V1.S4, V7.S4
+	VUSHR $16, V2.S4, V8.S4
+	VUSHR $16, V3.S4, V9.S4
+	FMOVQ 416(R11), F18                      // noiseMul1
+	VEOR V6.B16, V0.B16, V6.B16              // w = index ^ w
+	VEOR V7.B16, V1.B16, V7.B16
+	VEOR V8.B16, V2.B16, V8.B16
+	VEOR V9.B16, V3.B16, V9.B16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul1
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	FMOVS key+80(FP), F18
+	VDUP V18.S[0], V18.S4
+	VUSHR $15, V6.S4, V19.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V20.S4
+	VUSHR $15, V8.S4, V21.S4
+	VUSHR $15, V9.S4, V22.S4
+	VEOR V18.B16, V19.B16, V19.B16           // t = t ^ key
+	VEOR V18.B16, V20.B16, V20.B16
+	VEOR V18.B16, V21.B16, V21.B16
+	VEOR V18.B16, V22.B16, V22.B16
+	FMOVQ 432(R11), F18                      // noiseMul2
+	VEOR V19.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V20.B16, V7.B16, V7.B16
+	VEOR V21.B16, V8.B16, V8.B16
+	VEOR V22.B16, V9.B16, V9.B16
+	FMOVQ 448(R11), F19                      // 16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul2
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	VADD V19.S4, V0.S4, V0.S4                // index += 16
+	VADD V19.S4, V1.S4, V1.S4
+	VADD V19.S4, V2.S4, V2.S4
+	VADD V19.S4, V3.S4, V3.S4
+	VUSHR $15, V6.S4, V18.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V19.S4
+	VUSHR $15, V8.S4, V20.S4
+	VUSHR $15, V9.S4, V21.S4
+	FMOVQ 464(R11), F22                      // low 13 bits
+	VEOR V18.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V19.B16, V7.B16, V7.B16
+	VEOR V20.B16, V8.B16, V8.B16
+	VEOR V21.B16, V9.B16, V9.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VAND V22.B16, V6.B16, V19.B16            // r = w & low 13 bits
+	VAND V22.B16, V7.B16, V20.B16
+	VAND V22.B16, V8.B16, V21.B16
+	VAND V22.B16, V9.B16, V23.B16
+	FMOVQ 480(R11), F22                      // 65504
+	VAND V18.B16, V10.B16, V24.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V25.B16
+	VAND V18.B16, V12.B16, V26.B16
+	VAND V18.B16, V13.B16, V27.B16
+	FMOVQ 496(R11), F18                      // 2^-14
+	FMIN4S(24, 22, 24)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(25, 22, 25)
+	FMIN4S(26, 22, 26)
+	FMIN4S(27, 22, 27)
+	FMOVQ 496(R11), F22                      // 2^-14
+	FCMGT4S(28, 18, 24)                      // bias = a < 2^-14
+	FCMGT4S(29, 18, 25)
+	FCMGT4S(30, 18, 26)
+	FCMGT4S(31, 18, 27)
+	VAND V22.B16, V28.B16, V28.B16           // bias = bias & 2^-14
+	VAND V22.B16, V29.B16, V29.B16
+	VAND V22.B16, V30.B16, V30.B16
+	VAND V22.B16, V31.B16, V31.B16
+	FADD4S(24, 24, 28)                       // a = a + bias
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	FADD4S(27, 27, 31)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V19.S4, V24.S4, V24.S4              // a = a + r
+	VADD V20.S4, V25.S4, V25.S4
+	VADD V21.S4, V26.S4, V26.S4
+	VADD V23.S4, V27.S4, V27.S4
+	VAND V18.B16, V24.B16, V24.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FMOVQ 528(R11), F18                      // sign
+	FSUB4S(24, 24, 28)                       // a = a - bias
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	FSUB4S(27, 27, 31)
+	VAND V18.B16, V10.B16, V19.B16           // sign = m & sign
+	VAND V18.B16, V11.B16, V20.B16
+	VAND V18.B16, V12.B16, V21.B16
+	VAND V18.B16, V13.B16, V22.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VEOR V19.B16, V24.B16, V24.B16           // a = a ^ sign
+	VEOR V20.B16, V25.B16, V25.B16
+	VEOR V21.B16, V26.B16, V26.B16
+	VEOR V22.B16, V27.B16, V27.B16
+	FMOVQ 544(R11), F19                      // Inf
+	VAND V18.B16, V10.B16, V20.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V21.B16
+	VAND V18.B16, V12.B16, V22.B16
+	VAND V18.B16, V13.B16, V23.B16
+	FCMGT4S(20, 19, 20)                      // finite = abs < Inf
+	FCMGT4S(21, 19, 21)
+	FCMGT4S(22, 19, 22)
+	FCMGT4S(23, 19, 23)
+	VBSL V10.B16, V24.B16, V20.B16           // a = finite ? a : m
+	VBSL V11.B16, V25.B16, V21.B16
+	VBSL V12.B16, V26.B16, V22.B16
+	VBSL V13.B16, V27.B16, V23.B16
+	FCVTN4H(20, 20)                          // h = half(a)
+	FCVTN4H(21, 21)
+	FCVTN4H(22, 22)
+	FCVTN4H(23, 23)
+	FMOVD F20, 0(R3)                         // m[] = h
+	FMOVD F21, 8(R3)
+	FMOVD F22, 16(R3)
+	FMOVD F23, 24(R3)
+	FMOVQ 480(R11), F18                      // 65504
+	VUSHR $19, V6.S4, V6.S4                  // r = w >> 19
+	VUSHR $19, V7.S4, V7.S4
+	VUSHR $19, V8.S4, V8.S4
+	VUSHR $19, V9.S4, V9.S4
+	FMOVQ 496(R11), F19                      // 2^-14
+	FMIN4S(20, 18, 14)                       // a = 65504 < s ? 65504 : s
+	FMIN4S(21, 18, 15)
+	FMIN4S(22, 18, 16)
+	FMIN4S(23, 18, 17)
+	FMOVQ 496(R11), F18                      // 2^-14
+	FCMGT4S(24, 19, 20)                      // bias = a < 2^-14
+	FCMGT4S(25, 19, 21)
+	FCMGT4S(26, 19, 22)
+	FCMGT4S(27, 19, 23)
+	VAND V18.B16, V24.B16, V24.B16           // bias = bias & 2^-14
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FADD4S(20, 20, 24)                       // a = a + bias
+	FADD4S(21, 21, 25)
+	FADD4S(22, 22, 26)
+	FADD4S(23, 23, 27)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V6.S4, V20.S4, V20.S4               // a = a + r
+	VADD V7.S4, V21.S4, V21.S4
+	VADD V8.S4, V22.S4, V22.S4
+	VADD V9.S4, V23.S4, V23.S4
+	VAND V18.B16, V20.B16, V20.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V21.B16, V21.B16
+	VAND V18.B16, V22.B16, V22.B16
+	VAND V18.B16, V23.B16, V23.B16
+	FMOVQ 544(R11), F6                       // Inf
+	FSUB4S(20, 20, 24)                       // a = a - bias
+	FSUB4S(21, 21, 25)
+	FSUB4S(22, 22, 26)
+	FSUB4S(23, 23, 27)
+	FCMGT4S(7, 6, 14)                        // finite = s < Inf
+	FCMGT4S(8, 6, 15)
+	FCMGT4S(9, 6, 16)
+	FCMGT4S(18, 6, 17)
+	VBSL V14.B16, V20.B16, V7.B16            // a = finite ? a : s
+	VBSL V15.B16, V21.B16, V8.B16
+	VBSL V16.B16, V22.B16, V9.B16
+	VBSL V17.B16, V23.B16, V18.B16
+	FCVTN4H(7, 7)                            // h = half(a)
+	FCVTN4H(8, 8)
+	FCVTN4H(9, 9)
+	FCVTN4H(18, 18)
+	FMOVS inv2+68(FP), F6
+	VDUP V6.S[0], V6.S4
+	FMOVD F7, 0(R4)                          // s[] = h
+	FMOVD F8, 8(R4)
+	FMOVD F9, 16(R4)
+	FMOVD F18, 24(R4)
+	FMOVS eps+72(FP), F7
+	VDUP V7.S[0], V7.S4
+	FMUL4S(14, 14, 6)                        // den = s * inv2
+	FMUL4S(15, 15, 6)
+	FMUL4S(16, 16, 6)
+	FMUL4S(17, 17, 6)
+	FADD4S(14, 14, 7)                        // den = den + eps
+	FADD4S(15, 15, 7)
+	FADD4S(16, 16, 7)
+	FADD4S(17, 17, 7)
+	FMOVS rate+76(FP), F6
+	VDUP V6.S[0], V6.S4
+	FDIV4S(10, 10, 14)                       // step = m / den
+	FDIV4S(11, 11, 15)
+	FDIV4S(12, 12, 16)
+	FDIV4S(13, 13, 17)
+	FMUL4S(10, 10, 6)                        // step = step * rate
+	FMUL4S(11, 11, 6)
+	FMUL4S(12, 12, 6)
+	FMUL4S(13, 13, 6)
+	FMOVQ 0(R1), F6                          // p = p[]
+	FMOVQ 16(R1), F7
+	FMOVQ 32(R1), F8
+	FMOVQ 48(R1), F9
+	FMUL4S(6, 6, 4)                          // p = p * decay
+	FMUL4S(7, 7, 4)
+	FMUL4S(8, 8, 4)
+	FMUL4S(9, 9, 4)
+	FSUB4S(6, 6, 10)                         // p = p - step
+	FSUB4S(7, 7, 11)
+	FSUB4S(8, 8, 12)
+	FSUB4S(9, 9, 13)
+	FMOVQ F6, 0(R1)                          // p[] = p
+	FMOVQ F7, 16(R1)
+	FMOVQ F8, 32(R1)
+	FMOVQ F9, 48(R1)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $32, R3
+	ADD $32, R4
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	RET
+
+// adamwHalfEMABlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT ·adamwHalfEMABlocks(SB), NOSPLIT, $0-100
+	MOVD index+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD grad+16(FP), R2
+	MOVD m+24(FP), R3
+	MOVD s+32(FP), R4
+	MOVD target+40(FP), R5
+	MOVD n+48(FP), R9
+	MOVD $vectorConst<>(SB), R11
+	FMOVS decay+56(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS gscale+60(FP), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R2), F6                          // grad = grad[]
+	FMOVQ 16(R2), F7
+	FMOVQ 32(R2), F8
+	FMOVQ 48(R2), F9
+	FMUL4S(6, 6, 5)                          // g = grad * gscale
+	FMUL4S(7, 7, 5)
+	FMUL4S(8, 8, 5)
+	FMUL4S(9, 9, 5)
+	FMOVD 0(R3), F10                         // m = m[]
+	FMOVD 8(R3), F11
+	FMOVD 16(R3), F12
+	FMOVD 24(R3), F13
+	FCVTL4S(10, 10)
+	FCVTL4S(11, 11)
+	FCVTL4S(12, 12)
+	FCVTL4S(13, 13)
+	FMOVS b1+64(FP), F14
+	VDUP V14.S[0], V14.S4
+	FSUB4S(15, 6, 10)                        // dm = g - m
+	FSUB4S(16, 7, 11)
+	FSUB4S(17, 8, 12)
+	FSUB4S(18, 9, 13)
+	FMUL4S(15, 15, 14)                       // dm = dm * b1
+	FMUL4S(16, 16, 14)
+	FMUL4S(17, 17, 14)
+	FMUL4S(18, 18, 14)
+	FADD4S(10, 10, 15)                       // m = m + dm
+	FADD4S(11, 11, 16)
+	FADD4S(12, 12, 17)
+	FADD4S(13, 13, 18)
+	FMOVD 0(R4), F14                         // s = s[]
+	FMOVD 8(R4), F15
+	FMOVD 16(R4), F16
+	FMOVD 24(R4), F17
+	FCVTL4S(14, 14)
+	FCVTL4S(15, 15)
+	FCVTL4S(16, 16)
+	FCVTL4S(17, 17)
+	FMOVS b2+68(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(14, 14, 14)                       // ss = s * s
+	FMUL4S(15, 15, 15)
+	FMUL4S(16, 16, 16)
+	FMUL4S(17, 17, 17)
+	FMUL4S(14, 14, 18)                       // v = ss * b2
+	FMUL4S(15, 15, 18)
+	FMUL4S(16, 16, 18)
+	FMUL4S(17, 17, 18)
+	FMOVS a2+72(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(6, 6, 6)                          // gg = g * g
+	FMUL4S(7, 7, 7)
+	FMUL4S(8, 8, 8)
+	FMUL4S(9, 9, 9)
+	FMUL4S(6, 6, 18)                         // gg = gg * a2
+	FMUL4S(7, 7, 18)
+	FMUL4S(8, 8, 18)
+	FMUL4S(9, 9, 18)
+	FADD4S(14, 14, 6)                        // v = v + gg
+	FADD4S(15, 15, 7)
+	FADD4S(16, 16, 8)
+	FADD4S(17, 17, 9)
+	FSQRT4S(14, 14)                          // s = sqrt(v)
+	FSQRT4S(15, 15)
+	FSQRT4S(16, 16)
+	FSQRT4S(17, 17)
+	VUSHR $16, V0.S4, V6.S4                  // w = index >> 16
+	VUSHR $16, V1.S4, V7.S4
+	VUSHR $16, V2.S4, V8.S4
+	VUSHR $16, V3.S4, V9.S4
+	FMOVQ 416(R11), F18                      // noiseMul1
+	VEOR V6.B16, V0.B16, V6.B16              // w = index ^ w
+	VEOR V7.B16, V1.B16, V7.B16
+	VEOR V8.B16, V2.B16, V8.B16
+	VEOR V9.B16, V3.B16, V9.B16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul1
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	FMOVS key+88(FP), F18
+	VDUP V18.S[0], V18.S4
+	VUSHR $15, V6.S4, V19.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V20.S4
+	VUSHR $15, V8.S4, V21.S4
+	VUSHR $15, V9.S4, V22.S4
+	VEOR V18.B16, V19.B16, V19.B16           // t = t ^ key
+	VEOR V18.B16, V20.B16, V20.B16
+	VEOR V18.B16, V21.B16, V21.B16
+	VEOR V18.B16, V22.B16, V22.B16
+	FMOVQ 432(R11), F18                      // noiseMul2
+	VEOR V19.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V20.B16, V7.B16, V7.B16
+	VEOR V21.B16, V8.B16, V8.B16
+	VEOR V22.B16, V9.B16, V9.B16
+	FMOVQ 448(R11), F19                      // 16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul2
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	VADD V19.S4, V0.S4, V0.S4                // index += 16
+	VADD V19.S4, V1.S4, V1.S4
+	VADD V19.S4, V2.S4, V2.S4
+	VADD V19.S4, V3.S4, V3.S4
+	VUSHR $15, V6.S4, V18.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V19.S4
+	VUSHR $15, V8.S4, V20.S4
+	VUSHR $15, V9.S4, V21.S4
+	FMOVQ 464(R11), F22                      // low 13 bits
+	VEOR V18.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V19.B16, V7.B16, V7.B16
+	VEOR V20.B16, V8.B16, V8.B16
+	VEOR V21.B16, V9.B16, V9.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VAND V22.B16, V6.B16, V19.B16            // r = w & low 13 bits
+	VAND V22.B16, V7.B16, V20.B16
+	VAND V22.B16, V8.B16, V21.B16
+	VAND V22.B16, V9.B16, V23.B16
+	FMOVQ 480(R11), F22                      // 65504
+	VAND V18.B16, V10.B16, V24.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V25.B16
+	VAND V18.B16, V12.B16, V26.B16
+	VAND V18.B16, V13.B16, V27.B16
+	FMOVQ 496(R11), F18                      // 2^-14
+	FMIN4S(24, 22, 24)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(25, 22, 25)
+	FMIN4S(26, 22, 26)
+	FMIN4S(27, 22, 27)
+	FMOVQ 496(R11), F22                      // 2^-14
+	FCMGT4S(28, 18, 24)                      // bias = a < 2^-14
+	FCMGT4S(29, 18, 25)
+	FCMGT4S(30, 18, 26)
+	FCMGT4S(31, 18, 27)
+	VAND V22.B16, V28.B16, V28.B16           // bias = bias & 2^-14
+	VAND V22.B16, V29.B16, V29.B16
+	VAND V22.B16, V30.B16, V30.B16
+	VAND V22.B16, V31.B16, V31.B16
+	FADD4S(24, 24, 28)                       // a = a + bias
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	FADD4S(27, 27, 31)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V19.S4, V24.S4, V24.S4              // a = a + r
+	VADD V20.S4, V25.S4, V25.S4
+	VADD V21.S4, V26.S4, V26.S4
+	VADD V23.S4, V27.S4, V27.S4
+	VAND V18.B16, V24.B16, V24.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FMOVQ 528(R11), F18                      // sign
+	FSUB4S(24, 24, 28)                       // a = a - bias
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	FSUB4S(27, 27, 31)
+	VAND V18.B16, V10.B16, V19.B16           // sign = m & sign
+	VAND V18.B16, V11.B16, V20.B16
+	VAND V18.B16, V12.B16, V21.B16
+	VAND V18.B16, V13.B16, V22.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VEOR V19.B16, V24.B16, V24.B16           // a = a ^ sign
+	VEOR V20.B16, V25.B16, V25.B16
+	VEOR V21.B16, V26.B16, V26.B16
+	VEOR V22.B16, V27.B16, V27.B16
+	FMOVQ 544(R11), F19                      // Inf
+	VAND V18.B16, V10.B16, V20.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V21.B16
+	VAND V18.B16, V12.B16, V22.B16
+	VAND V18.B16, V13.B16, V23.B16
+	FCMGT4S(20, 19, 20)                      // finite = abs < Inf
+	FCMGT4S(21, 19, 21)
+	FCMGT4S(22, 19, 22)
+	FCMGT4S(23, 19, 23)
+	VBSL V10.B16, V24.B16, V20.B16           // a = finite ? a : m
+	VBSL V11.B16, V25.B16, V21.B16
+	VBSL V12.B16, V26.B16, V22.B16
+	VBSL V13.B16, V27.B16, V23.B16
+	FCVTN4H(20, 20)                          // h = half(a)
+	FCVTN4H(21, 21)
+	FCVTN4H(22, 22)
+	FCVTN4H(23, 23)
+	FMOVD F20, 0(R3)                         // m[] = h
+	FMOVD F21, 8(R3)
+	FMOVD F22, 16(R3)
+	FMOVD F23, 24(R3)
+	FMOVQ 480(R11), F18                      // 65504
+	VUSHR $19, V6.S4, V6.S4                  // r = w >> 19
+	VUSHR $19, V7.S4, V7.S4
+	VUSHR $19, V8.S4, V8.S4
+	VUSHR $19, V9.S4, V9.S4
+	FMOVQ 496(R11), F19                      // 2^-14
+	FMIN4S(20, 18, 14)                       // a = 65504 < s ? 65504 : s
+	FMIN4S(21, 18, 15)
+	FMIN4S(22, 18, 16)
+	FMIN4S(23, 18, 17)
+	FMOVQ 496(R11), F18                      // 2^-14
+	FCMGT4S(24, 19, 20)                      // bias = a < 2^-14
+	FCMGT4S(25, 19, 21)
+	FCMGT4S(26, 19, 22)
+	FCMGT4S(27, 19, 23)
+	VAND V18.B16, V24.B16, V24.B16           // bias = bias & 2^-14
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FADD4S(20, 20, 24)                       // a = a + bias
+	FADD4S(21, 21, 25)
+	FADD4S(22, 22, 26)
+	FADD4S(23, 23, 27)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V6.S4, V20.S4, V20.S4               // a = a + r
+	VADD V7.S4, V21.S4, V21.S4
+	VADD V8.S4, V22.S4, V22.S4
+	VADD V9.S4, V23.S4, V23.S4
+	VAND V18.B16, V20.B16, V20.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V21.B16, V21.B16
+	VAND V18.B16, V22.B16, V22.B16
+	VAND V18.B16, V23.B16, V23.B16
+	FMOVQ 544(R11), F6                       // Inf
+	FSUB4S(20, 20, 24)                       // a = a - bias
+	FSUB4S(21, 21, 25)
+	FSUB4S(22, 22, 26)
+	FSUB4S(23, 23, 27)
+	FCMGT4S(7, 6, 14)                        // finite = s < Inf
+	FCMGT4S(8, 6, 15)
+	FCMGT4S(9, 6, 16)
+	FCMGT4S(18, 6, 17)
+	VBSL V14.B16, V20.B16, V7.B16            // a = finite ? a : s
+	VBSL V15.B16, V21.B16, V8.B16
+	VBSL V16.B16, V22.B16, V9.B16
+	VBSL V17.B16, V23.B16, V18.B16
+	FCVTN4H(7, 7)                            // h = half(a)
+	FCVTN4H(8, 8)
+	FCVTN4H(9, 9)
+	FCVTN4H(18, 18)
+	FMOVS inv2+76(FP), F6
+	VDUP V6.S[0], V6.S4
+	FMOVD F7, 0(R4)                          // s[] = h
+	FMOVD F8, 8(R4)
+	FMOVD F9, 16(R4)
+	FMOVD F18, 24(R4)
+	FMOVS eps+80(FP), F7
+	VDUP V7.S[0], V7.S4
+	FMUL4S(14, 14, 6)                        // den = s * inv2
+	FMUL4S(15, 15, 6)
+	FMUL4S(16, 16, 6)
+	FMUL4S(17, 17, 6)
+	FADD4S(14, 14, 7)                        // den = den + eps
+	FADD4S(15, 15, 7)
+	FADD4S(16, 16, 7)
+	FADD4S(17, 17, 7)
+	FMOVS rate+84(FP), F6
+	VDUP V6.S[0], V6.S4
+	FDIV4S(10, 10, 14)                       // step = m / den
+	FDIV4S(11, 11, 15)
+	FDIV4S(12, 12, 16)
+	FDIV4S(13, 13, 17)
+	FMUL4S(10, 10, 6)                        // step = step * rate
+	FMUL4S(11, 11, 6)
+	FMUL4S(12, 12, 6)
+	FMUL4S(13, 13, 6)
+	FMOVQ 0(R1), F6                          // p = p[]
+	FMOVQ 16(R1), F7
+	FMOVQ 32(R1), F8
+	FMOVQ 48(R1), F9
+	FMUL4S(6, 6, 4)                          // p = p * decay
+	FMUL4S(7, 7, 4)
+	FMUL4S(8, 8, 4)
+	FMUL4S(9, 9, 4)
+	FSUB4S(6, 6, 10)                         // p = p - step
+	FSUB4S(7, 7, 11)
+	FSUB4S(8, 8, 12)
+	FSUB4S(9, 9, 13)
+	FMOVQ F6, 0(R1)                          // p[] = p
+	FMOVQ F7, 16(R1)
+	FMOVQ F8, 32(R1)
+	FMOVQ F9, 48(R1)
+	FMOVS mom+92(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 0(R5), F11                         // target = target[]
+	FMOVQ 16(R5), F12
+	FMOVQ 32(R5), F13
+	FMOVQ 48(R5), F14
+	FMOVS mom1+96(FP), F15
+	VDUP V15.S[0], V15.S4
+	FMUL4S(11, 11, 10)                       // a = target * mom
+	FMUL4S(12, 12, 10)
+	FMUL4S(13, 13, 10)
+	FMUL4S(14, 14, 10)
+	FMUL4S(6, 6, 15)                         // b = p * mom1
+	FMUL4S(7, 7, 15)
+	FMUL4S(8, 8, 15)
+	FMUL4S(9, 9, 15)
+	FADD4S(11, 11, 6)                        // a = a + b
+	FADD4S(12, 12, 7)
+	FADD4S(13, 13, 8)
+	FADD4S(14, 14, 9)
+	FMOVQ F11, 0(R5)                         // target[] = a
+	FMOVQ F12, 16(R5)
+	FMOVQ F13, 32(R5)
+	FMOVQ F14, 48(R5)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $32, R3
+	ADD $32, R4
+	ADD $64, R5
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	RET
+
+// adamwHalfEMAHalfBlocks:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT ·adamwHalfEMAHalfBlocks(SB), NOSPLIT, $0-100
+	MOVD index+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD grad+16(FP), R2
+	MOVD m+24(FP), R3
+	MOVD s+32(FP), R4
+	MOVD target+40(FP), R5
+	MOVD n+48(FP), R9
+	MOVD $vectorConst<>(SB), R11
+	FMOVS decay+56(FP), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS gscale+60(FP), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+
+	PCALIGN $16
+loop:
+	FMOVQ 0(R2), F6                          // grad = grad[]
+	FMOVQ 16(R2), F7
+	FMOVQ 32(R2), F8
+	FMOVQ 48(R2), F9
+	FMUL4S(6, 6, 5)                          // g = grad * gscale
+	FMUL4S(7, 7, 5)
+	FMUL4S(8, 8, 5)
+	FMUL4S(9, 9, 5)
+	FMOVD 0(R3), F10                         // m = m[]
+	FMOVD 8(R3), F11
+	FMOVD 16(R3), F12
+	FMOVD 24(R3), F13
+	FCVTL4S(10, 10)
+	FCVTL4S(11, 11)
+	FCVTL4S(12, 12)
+	FCVTL4S(13, 13)
+	FMOVS b1+64(FP), F14
+	VDUP V14.S[0], V14.S4
+	FSUB4S(15, 6, 10)                        // dm = g - m
+	FSUB4S(16, 7, 11)
+	FSUB4S(17, 8, 12)
+	FSUB4S(18, 9, 13)
+	FMUL4S(15, 15, 14)                       // dm = dm * b1
+	FMUL4S(16, 16, 14)
+	FMUL4S(17, 17, 14)
+	FMUL4S(18, 18, 14)
+	FADD4S(10, 10, 15)                       // m = m + dm
+	FADD4S(11, 11, 16)
+	FADD4S(12, 12, 17)
+	FADD4S(13, 13, 18)
+	FMOVD 0(R4), F14                         // s = s[]
+	FMOVD 8(R4), F15
+	FMOVD 16(R4), F16
+	FMOVD 24(R4), F17
+	FCVTL4S(14, 14)
+	FCVTL4S(15, 15)
+	FCVTL4S(16, 16)
+	FCVTL4S(17, 17)
+	FMOVS b2+68(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(14, 14, 14)                       // ss = s * s
+	FMUL4S(15, 15, 15)
+	FMUL4S(16, 16, 16)
+	FMUL4S(17, 17, 17)
+	FMUL4S(14, 14, 18)                       // v = ss * b2
+	FMUL4S(15, 15, 18)
+	FMUL4S(16, 16, 18)
+	FMUL4S(17, 17, 18)
+	FMOVS a2+72(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMUL4S(6, 6, 6)                          // gg = g * g
+	FMUL4S(7, 7, 7)
+	FMUL4S(8, 8, 8)
+	FMUL4S(9, 9, 9)
+	FMUL4S(6, 6, 18)                         // gg = gg * a2
+	FMUL4S(7, 7, 18)
+	FMUL4S(8, 8, 18)
+	FMUL4S(9, 9, 18)
+	FADD4S(14, 14, 6)                        // v = v + gg
+	FADD4S(15, 15, 7)
+	FADD4S(16, 16, 8)
+	FADD4S(17, 17, 9)
+	FSQRT4S(14, 14)                          // s = sqrt(v)
+	FSQRT4S(15, 15)
+	FSQRT4S(16, 16)
+	FSQRT4S(17, 17)
+	VUSHR $16, V0.S4, V6.S4                  // w = index >> 16
+	VUSHR $16, V1.S4, V7.S4
+	VUSHR $16, V2.S4, V8.S4
+	VUSHR $16, V3.S4, V9.S4
+	FMOVQ 416(R11), F18                      // noiseMul1
+	VEOR V6.B16, V0.B16, V6.B16              // w = index ^ w
+	VEOR V7.B16, V1.B16, V7.B16
+	VEOR V8.B16, V2.B16, V8.B16
+	VEOR V9.B16, V3.B16, V9.B16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul1
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	FMOVS key+88(FP), F18
+	VDUP V18.S[0], V18.S4
+	VUSHR $15, V6.S4, V19.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V20.S4
+	VUSHR $15, V8.S4, V21.S4
+	VUSHR $15, V9.S4, V22.S4
+	VEOR V18.B16, V19.B16, V19.B16           // t = t ^ key
+	VEOR V18.B16, V20.B16, V20.B16
+	VEOR V18.B16, V21.B16, V21.B16
+	VEOR V18.B16, V22.B16, V22.B16
+	FMOVQ 432(R11), F18                      // noiseMul2
+	VEOR V19.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V20.B16, V7.B16, V7.B16
+	VEOR V21.B16, V8.B16, V8.B16
+	VEOR V22.B16, V9.B16, V9.B16
+	FMOVQ 448(R11), F19                      // 16
+	MUL4S(6, 6, 18)                          // w = w * noiseMul2
+	MUL4S(7, 7, 18)
+	MUL4S(8, 8, 18)
+	MUL4S(9, 9, 18)
+	VADD V19.S4, V0.S4, V0.S4                // index += 16
+	VADD V19.S4, V1.S4, V1.S4
+	VADD V19.S4, V2.S4, V2.S4
+	VADD V19.S4, V3.S4, V3.S4
+	VUSHR $15, V6.S4, V18.S4                 // t = w >> 15
+	VUSHR $15, V7.S4, V19.S4
+	VUSHR $15, V8.S4, V20.S4
+	VUSHR $15, V9.S4, V21.S4
+	FMOVQ 464(R11), F22                      // low 13 bits
+	VEOR V18.B16, V6.B16, V6.B16             // w = w ^ t
+	VEOR V19.B16, V7.B16, V7.B16
+	VEOR V20.B16, V8.B16, V8.B16
+	VEOR V21.B16, V9.B16, V9.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VAND V22.B16, V6.B16, V19.B16            // r = w & low 13 bits
+	VAND V22.B16, V7.B16, V20.B16
+	VAND V22.B16, V8.B16, V21.B16
+	VAND V22.B16, V9.B16, V23.B16
+	FMOVQ 480(R11), F22                      // 65504
+	VAND V18.B16, V10.B16, V24.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V25.B16
+	VAND V18.B16, V12.B16, V26.B16
+	VAND V18.B16, V13.B16, V27.B16
+	FMOVQ 496(R11), F18                      // 2^-14
+	FMIN4S(24, 22, 24)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(25, 22, 25)
+	FMIN4S(26, 22, 26)
+	FMIN4S(27, 22, 27)
+	FMOVQ 496(R11), F22                      // 2^-14
+	FCMGT4S(28, 18, 24)                      // bias = a < 2^-14
+	FCMGT4S(29, 18, 25)
+	FCMGT4S(30, 18, 26)
+	FCMGT4S(31, 18, 27)
+	VAND V22.B16, V28.B16, V28.B16           // bias = bias & 2^-14
+	VAND V22.B16, V29.B16, V29.B16
+	VAND V22.B16, V30.B16, V30.B16
+	VAND V22.B16, V31.B16, V31.B16
+	FADD4S(24, 24, 28)                       // a = a + bias
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	FADD4S(27, 27, 31)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V19.S4, V24.S4, V24.S4              // a = a + r
+	VADD V20.S4, V25.S4, V25.S4
+	VADD V21.S4, V26.S4, V26.S4
+	VADD V23.S4, V27.S4, V27.S4
+	VAND V18.B16, V24.B16, V24.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FMOVQ 528(R11), F18                      // sign
+	FSUB4S(24, 24, 28)                       // a = a - bias
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	FSUB4S(27, 27, 31)
+	VAND V18.B16, V10.B16, V19.B16           // sign = m & sign
+	VAND V18.B16, V11.B16, V20.B16
+	VAND V18.B16, V12.B16, V21.B16
+	VAND V18.B16, V13.B16, V22.B16
+	FMOVQ 16(R11), F18                       // ^sign
+	VEOR V19.B16, V24.B16, V24.B16           // a = a ^ sign
+	VEOR V20.B16, V25.B16, V25.B16
+	VEOR V21.B16, V26.B16, V26.B16
+	VEOR V22.B16, V27.B16, V27.B16
+	FMOVQ 544(R11), F19                      // Inf
+	VAND V18.B16, V10.B16, V20.B16           // abs = m & ^sign
+	VAND V18.B16, V11.B16, V21.B16
+	VAND V18.B16, V12.B16, V22.B16
+	VAND V18.B16, V13.B16, V23.B16
+	FCMGT4S(20, 19, 20)                      // finite = abs < Inf
+	FCMGT4S(21, 19, 21)
+	FCMGT4S(22, 19, 22)
+	FCMGT4S(23, 19, 23)
+	VBSL V10.B16, V24.B16, V20.B16           // a = finite ? a : m
+	VBSL V11.B16, V25.B16, V21.B16
+	VBSL V12.B16, V26.B16, V22.B16
+	VBSL V13.B16, V27.B16, V23.B16
+	FCVTN4H(20, 20)                          // h = half(a)
+	FCVTN4H(21, 21)
+	FCVTN4H(22, 22)
+	FCVTN4H(23, 23)
+	FMOVD F20, 0(R3)                         // m[] = h
+	FMOVD F21, 8(R3)
+	FMOVD F22, 16(R3)
+	FMOVD F23, 24(R3)
+	FMOVQ 480(R11), F18                      // 65504
+	VUSHR $19, V6.S4, V19.S4                 // r = w >> 19
+	VUSHR $19, V7.S4, V20.S4
+	VUSHR $19, V8.S4, V21.S4
+	VUSHR $19, V9.S4, V22.S4
+	FMOVQ 496(R11), F23                      // 2^-14
+	FMIN4S(24, 18, 14)                       // a = 65504 < s ? 65504 : s
+	FMIN4S(25, 18, 15)
+	FMIN4S(26, 18, 16)
+	FMIN4S(27, 18, 17)
+	FMOVQ 496(R11), F18                      // 2^-14
+	FCMGT4S(28, 23, 24)                      // bias = a < 2^-14
+	FCMGT4S(29, 23, 25)
+	FCMGT4S(30, 23, 26)
+	FCMGT4S(31, 23, 27)
+	VAND V18.B16, V28.B16, V28.B16           // bias = bias & 2^-14
+	VAND V18.B16, V29.B16, V29.B16
+	VAND V18.B16, V30.B16, V30.B16
+	VAND V18.B16, V31.B16, V31.B16
+	FADD4S(24, 24, 28)                       // a = a + bias
+	FADD4S(25, 25, 29)
+	FADD4S(26, 26, 30)
+	FADD4S(27, 27, 31)
+	FMOVQ 512(R11), F18                      // ^low 13 bits
+	VADD V19.S4, V24.S4, V24.S4              // a = a + r
+	VADD V20.S4, V25.S4, V25.S4
+	VADD V21.S4, V26.S4, V26.S4
+	VADD V22.S4, V27.S4, V27.S4
+	VAND V18.B16, V24.B16, V24.B16           // a = a & ^low 13 bits
+	VAND V18.B16, V25.B16, V25.B16
+	VAND V18.B16, V26.B16, V26.B16
+	VAND V18.B16, V27.B16, V27.B16
+	FMOVQ 544(R11), F18                      // Inf
+	FSUB4S(24, 24, 28)                       // a = a - bias
+	FSUB4S(25, 25, 29)
+	FSUB4S(26, 26, 30)
+	FSUB4S(27, 27, 31)
+	FCMGT4S(19, 18, 14)                      // finite = s < Inf
+	FCMGT4S(20, 18, 15)
+	FCMGT4S(21, 18, 16)
+	FCMGT4S(22, 18, 17)
+	VBSL V14.B16, V24.B16, V19.B16           // a = finite ? a : s
+	VBSL V15.B16, V25.B16, V20.B16
+	VBSL V16.B16, V26.B16, V21.B16
+	VBSL V17.B16, V27.B16, V22.B16
+	FCVTN4H(19, 19)                          // h = half(a)
+	FCVTN4H(20, 20)
+	FCVTN4H(21, 21)
+	FCVTN4H(22, 22)
+	FMOVS inv2+76(FP), F18
+	VDUP V18.S[0], V18.S4
+	FMOVD F19, 0(R4)                         // s[] = h
+	FMOVD F20, 8(R4)
+	FMOVD F21, 16(R4)
+	FMOVD F22, 24(R4)
+	FMOVS eps+80(FP), F19
+	VDUP V19.S[0], V19.S4
+	FMUL4S(14, 14, 18)                       // den = s * inv2
+	FMUL4S(15, 15, 18)
+	FMUL4S(16, 16, 18)
+	FMUL4S(17, 17, 18)
+	FADD4S(14, 14, 19)                       // den = den + eps
+	FADD4S(15, 15, 19)
+	FADD4S(16, 16, 19)
+	FADD4S(17, 17, 19)
+	FMOVS rate+84(FP), F18
+	VDUP V18.S[0], V18.S4
+	FDIV4S(10, 10, 14)                       // step = m / den
+	FDIV4S(11, 11, 15)
+	FDIV4S(12, 12, 16)
+	FDIV4S(13, 13, 17)
+	FMUL4S(10, 10, 18)                       // step = step * rate
+	FMUL4S(11, 11, 18)
+	FMUL4S(12, 12, 18)
+	FMUL4S(13, 13, 18)
+	FMOVQ 0(R1), F14                         // p = p[]
+	FMOVQ 16(R1), F15
+	FMOVQ 32(R1), F16
+	FMOVQ 48(R1), F17
+	FMUL4S(14, 14, 4)                        // p = p * decay
+	FMUL4S(15, 15, 4)
+	FMUL4S(16, 16, 4)
+	FMUL4S(17, 17, 4)
+	FSUB4S(14, 14, 10)                       // p = p - step
+	FSUB4S(15, 15, 11)
+	FSUB4S(16, 16, 12)
+	FSUB4S(17, 17, 13)
+	FMOVQ F14, 0(R1)                         // p[] = p
+	FMOVQ F15, 16(R1)
+	FMOVQ F16, 32(R1)
+	FMOVQ F17, 48(R1)
+	FMOVS mom+92(FP), F10
+	VDUP V10.S[0], V10.S4
+	FMOVD 0(R5), F11                         // target = target[]
+	FMOVD 8(R5), F12
+	FMOVD 16(R5), F13
+	FMOVD 24(R5), F18
+	FCVTL4S(11, 11)
+	FCVTL4S(12, 12)
+	FCVTL4S(13, 13)
+	FCVTL4S(18, 18)
+	FMOVS mom1+96(FP), F19
+	VDUP V19.S[0], V19.S4
+	FMUL4S(11, 11, 10)                       // a = target * mom
+	FMUL4S(12, 12, 10)
+	FMUL4S(13, 13, 10)
+	FMUL4S(18, 18, 10)
+	FMUL4S(14, 14, 19)                       // b = p * mom1
+	FMUL4S(15, 15, 19)
+	FMUL4S(16, 16, 19)
+	FMUL4S(17, 17, 19)
+	FMOVQ 416(R11), F10                      // noiseMul1
+	FADD4S(11, 11, 14)                       // a = a + b
+	FADD4S(12, 12, 15)
+	FADD4S(13, 13, 16)
+	FADD4S(18, 18, 17)
+	MUL4S(6, 6, 10)                          // w = w * noiseMul1
+	MUL4S(7, 7, 10)
+	MUL4S(8, 8, 10)
+	MUL4S(9, 9, 10)
+	FMOVQ 16(R11), F10                       // ^sign
+	VUSHR $19, V6.S4, V6.S4                  // r = w >> 19
+	VUSHR $19, V7.S4, V7.S4
+	VUSHR $19, V8.S4, V8.S4
+	VUSHR $19, V9.S4, V9.S4
+	FMOVQ 480(R11), F14                      // 65504
+	VAND V10.B16, V11.B16, V15.B16           // abs = a & ^sign
+	VAND V10.B16, V12.B16, V16.B16
+	VAND V10.B16, V13.B16, V17.B16
+	VAND V10.B16, V18.B16, V19.B16
+	FMOVQ 496(R11), F10                      // 2^-14
+	FMIN4S(15, 14, 15)                       // a = 65504 < abs ? 65504 : abs
+	FMIN4S(16, 14, 16)
+	FMIN4S(17, 14, 17)
+	FMIN4S(19, 14, 19)
+	FMOVQ 496(R11), F14                      // 2^-14
+	FCMGT4S(20, 10, 15)                      // bias = a < 2^-14
+	FCMGT4S(21, 10, 16)
+	FCMGT4S(22, 10, 17)
+	FCMGT4S(23, 10, 19)
+	VAND V14.B16, V20.B16, V20.B16           // bias = bias & 2^-14
+	VAND V14.B16, V21.B16, V21.B16
+	VAND V14.B16, V22.B16, V22.B16
+	VAND V14.B16, V23.B16, V23.B16
+	FADD4S(15, 15, 20)                       // a = a + bias
+	FADD4S(16, 16, 21)
+	FADD4S(17, 17, 22)
+	FADD4S(19, 19, 23)
+	FMOVQ 512(R11), F10                      // ^low 13 bits
+	VADD V6.S4, V15.S4, V15.S4               // a = a + r
+	VADD V7.S4, V16.S4, V16.S4
+	VADD V8.S4, V17.S4, V17.S4
+	VADD V9.S4, V19.S4, V19.S4
+	VAND V10.B16, V15.B16, V15.B16           // a = a & ^low 13 bits
+	VAND V10.B16, V16.B16, V16.B16
+	VAND V10.B16, V17.B16, V17.B16
+	VAND V10.B16, V19.B16, V19.B16
+	FMOVQ 528(R11), F6                       // sign
+	FSUB4S(15, 15, 20)                       // a = a - bias
+	FSUB4S(16, 16, 21)
+	FSUB4S(17, 17, 22)
+	FSUB4S(19, 19, 23)
+	VAND V6.B16, V11.B16, V7.B16             // sign = a & sign
+	VAND V6.B16, V12.B16, V8.B16
+	VAND V6.B16, V13.B16, V9.B16
+	VAND V6.B16, V18.B16, V10.B16
+	FMOVQ 16(R11), F6                        // ^sign
+	VEOR V7.B16, V15.B16, V15.B16            // a = a ^ sign
+	VEOR V8.B16, V16.B16, V16.B16
+	VEOR V9.B16, V17.B16, V17.B16
+	VEOR V10.B16, V19.B16, V19.B16
+	FMOVQ 544(R11), F7                       // Inf
+	VAND V6.B16, V11.B16, V8.B16             // abs = a & ^sign
+	VAND V6.B16, V12.B16, V9.B16
+	VAND V6.B16, V13.B16, V10.B16
+	VAND V6.B16, V18.B16, V14.B16
+	FCMGT4S(8, 7, 8)                         // finite = abs < Inf
+	FCMGT4S(9, 7, 9)
+	FCMGT4S(10, 7, 10)
+	FCMGT4S(14, 7, 14)
+	VBSL V11.B16, V15.B16, V8.B16            // a = finite ? a : a
+	VBSL V12.B16, V16.B16, V9.B16
+	VBSL V13.B16, V17.B16, V10.B16
+	VBSL V18.B16, V19.B16, V14.B16
+	FCVTN4H(8, 8)                            // h = half(a)
+	FCVTN4H(9, 9)
+	FCVTN4H(10, 10)
+	FCVTN4H(14, 14)
+	FMOVD F8, 0(R5)                          // target[] = h
+	FMOVD F9, 8(R5)
+	FMOVD F10, 16(R5)
+	FMOVD F14, 24(R5)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $32, R3
+	ADD $32, R4
+	ADD $32, R5
+	SUBS $16, R9
+	BNE loop
+
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
 	RET
 

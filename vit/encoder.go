@@ -32,6 +32,16 @@ func NewEncoder(c Config) (*Encoder, error) {
 
 // PlaceEncoder lays out an encoder of a valid configuration in an arena; grads says whether it will be trained.
 func PlaceEncoder(a *arena.Arena, c Config, grads bool) *Encoder {
+	return placeEncoder(a, c, grads, false)
+}
+
+// PlaceUnpacked is PlaceEncoder for an encoder whose weights change often and shall take little memory: it packs them
+// block by block (Trunk.PackBlocks).
+func PlaceUnpacked(a *arena.Arena, c Config, grads bool) *Encoder {
+	return placeEncoder(a, c, grads, true)
+}
+
+func placeEncoder(a *arena.Arena, c Config, grads, perBlock bool) *Encoder {
 	e := &Encoder{Config: c}
 	if !a.Measuring() {
 		e.pos = SinCos2D(c.Dim, c.Grid(), c.Grid())
@@ -39,6 +49,10 @@ func PlaceEncoder(a *arena.Arena, c Config, grads bool) *Encoder {
 	e.patch = e.Params.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
 	e.patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize} // a convolution, as files hold it
 	e.trunk = NewTrunk(&e.Params, "blocks", "norm", c.Dim, c.Depth, c.Heads, c.Hidden(), c.NormEps)
+	e.patch.leaf = true
+	if perBlock {
+		e.trunk.PackBlocks()
+	}
 	e.Params.Alloc(a, grads, e.Linears)
 	return e
 }
@@ -81,6 +95,7 @@ type passTask byte
 
 const (
 	passEmbed passTask = iota
+	passPatches
 	passPatchGrad
 	passMean
 )
@@ -95,27 +110,48 @@ func (e *Encoder) NewPass(pool *parallel.Pool, batch int) *Pass {
 
 // PlacePass lays out a pass for batches of up to batch pictures and rows tokens in all.
 func (e *Encoder) PlacePass(a *arena.Arena, pool *parallel.Pool, batch, rows int, mode Mode) *Pass {
-	c := e.Config
-	n := c.Tokens()
-	p := &Pass{enc: e, pool: pool}
-	p.ws = NewWorkspace(a, e.trunk, pool, Size{Seqs: batch, Rows: rows, Tokens: n}, mode)
-	p.allOff = make([]int32, batch+1)
-	for b := range batch {
+	size := Size{Seqs: batch, Rows: rows, Tokens: min(e.Config.Tokens(), rows)}
+	if mode == Train {
+		return e.PlaceTraining(a, pool, size, func() {})
+	}
+	p := e.newPass(a, pool, size, mode)
+	p.placeWork(a)
+	return p
+}
+
+// PlaceTraining lays out a pass for training on batches within size. meanwhile lays out what is in use between Forward
+// and Backward only: it shares memory with what the pass uses only inside of them.
+func (e *Encoder) PlaceTraining(a *arena.Arena, pool *parallel.Pool, size Size, meanwhile func()) *Pass {
+	p := e.newPass(a, pool, size, Train)
+	a.Union(func() { p.placeWork(a) }, meanwhile)
+	return p
+}
+
+func (e *Encoder) newPass(a *arena.Arena, pool *parallel.Pool, size Size, mode Mode) *Pass {
+	n := e.Config.Tokens()
+	p := &Pass{enc: e, pool: pool, ws: newWorkspace(a, e.trunk, pool, size, mode)}
+	p.allOff = make([]int32, size.Seqs+1)
+	for b := range size.Seqs {
 		p.allOff[b+1] = int32((b + 1) * n)
-		if (b+1)*n <= rows {
+		if (b+1)*n <= size.Rows {
 			for i := range n {
 				p.all = append(p.all, int32(i))
 			}
 		}
 	}
-	p.patches = make([][]float32, pool.Workers())
-	for w := range p.patches {
-		p.patches[w] = a.F32(embedRows * c.PatchLen())
-	}
-	if mode == Train {
-		p.packed.Data = a.F32(kernels.PanelLen(rows, c.PatchLen()))
-	}
 	return p
+}
+
+func (p *Pass) placeWork(a *arena.Arena) {
+	p.ws.placeWork(a)
+	n := p.enc.Config.PatchLen()
+	p.patches = make([][]float32, p.pool.Workers())
+	for w := range p.patches {
+		p.patches[w] = a.F32(embedRows * n)
+	}
+	if p.ws.mode == Train {
+		p.packed.Data = a.F32(kernels.PanelLen(p.ws.max.Rows, n))
+	}
 }
 
 // Forward returns the tokens [rows, D] after the final norm, valid until the next call. Picture b of px [B, C, S, S]
@@ -130,11 +166,7 @@ func (p *Pass) Forward(px []float32, batch int, keep, off []int32) []float32 {
 	}
 	p.ws.SetSequences(off)
 	p.what, p.px, p.keep, p.off = passEmbed, px, keep, off
-	rows := p.ws.Rows()
-	if p.ws.mode == Train {
-		p.packed.SetShape(rows, c.PatchLen())
-	}
-	p.pool.Do(p, (rows+embedRows-1)/embedRows)
+	p.pool.Do(p, (p.ws.Rows()+embedRows-1)/embedRows)
 	p.ws.Forward()
 	return p.Tokens()
 }
@@ -145,9 +177,14 @@ func (p *Pass) Tokens() []float32 { return p.ws.Out[:p.ws.Rows()*p.enc.Config.Di
 // DTokens is where the caller of Backward puts the gradient of the tokens, [rows, D].
 func (p *Pass) DTokens() []float32 { return p.ws.DOut[:p.ws.Rows()*p.enc.Config.Dim] }
 
-// Backward adds to the gradient of every parameter, from DTokens. It follows a Forward of a pass made for Train.
+// Backward adds to the gradient of every parameter, from DTokens. It follows a Forward of a pass made for Train, whose
+// pictures it reads again.
 func (p *Pass) Backward() {
 	p.ws.Backward()
+	rows := p.ws.Rows()
+	p.packed.SetShape(rows, p.enc.Config.PatchLen())
+	p.what = passPatches
+	p.pool.Do(p, (rows+embedRows-1)/embedRows)
 	p.what, p.per = passPatchGrad, p.enc.patch.gradRows()
 	p.pool.Do(p, (p.enc.Config.Dim+p.per-1)/p.per)
 }
@@ -170,6 +207,10 @@ func (p *Pass) Run(n, worker int) {
 	switch p.what {
 	case passEmbed:
 		p.embed(n*embedRows, min((n+1)*embedRows, p.ws.Rows()), p.patches[worker])
+	case passPatches:
+		r0, r1 := n*embedRows, min((n+1)*embedRows, p.ws.Rows())
+		p.gather(r0, r1, p.patches[worker])
+		packRows(&p.packed, p.patches[worker], r0, r1-r0)
 	case passPatchGrad:
 		m0 := n * p.per
 		p.enc.patch.addParamGrad(p.ws.DX[:p.ws.Rows()*d], &p.packed, m0, min(m0+p.per, d))
@@ -179,22 +220,22 @@ func (p *Pass) Run(n, worker int) {
 	}
 }
 
-// embed fills rows [r0, r1) of the trunk's input: x = patch·Wᵀ + b + position.
-func (p *Pass) embed(r0, r1 int, patches []float32) {
+// gather copies the patches of rows [r0, r1) side by side.
+func (p *Pass) gather(r0, r1 int, patches []float32) {
 	c := p.enc.Config
 	b := 0
-	for p.off[b+1] <= int32(r0) {
-		b++
-	}
 	for r := r0; r < r1; r++ {
 		for p.off[b+1] <= int32(r) {
 			b++
 		}
 		c.Patchify(patches[(r-r0)*c.PatchLen():], p.px[b*c.PixelLen():], int(p.keep[r]))
 	}
-	if p.ws.mode == Train {
-		packRows(&p.packed, patches, r0, r1-r0)
-	}
+}
+
+// embed fills rows [r0, r1) of the trunk's input: x = patch·Wᵀ + b + position.
+func (p *Pass) embed(r0, r1 int, patches []float32) {
+	c := p.enc.Config
+	p.gather(r0, r1, patches)
 	x := p.ws.X[r0*c.Dim : r1*c.Dim]
 	p.enc.patch.Apply(x, patches, r1-r0)
 	for r := r0; r < r1; r++ {

@@ -12,14 +12,30 @@ type Linear struct {
 	W, B    *Param
 
 	forward  kernels.Panels // Wᵀ, packed
-	backward kernels.Panels // W, packed; only where gradients are wanted
+	backward kernels.Panels // W, packed; only where a gradient by x is wanted
+	passing  bool           // the panels are a pass's own, which packs them when it comes to this layer
+	leaf     bool           // x is data: no gradient by it is wanted
 }
 
-// Pack renews the packed weights after a change of W.
+// Pack renews the packed weights after a change of W, where they are the layer's own.
 func (l *Linear) Pack() {
+	if l.passing {
+		return
+	}
 	l.forward.PackT(l.W.Value, l.In, l.In, l.Out)
-	if l.W.Grad != nil {
+	if l.backward.Data != nil {
 		l.backward.Pack(l.W.Value, l.In, l.Out, l.In)
+	}
+}
+
+// packPanels renews panels [p0, p1) of the weights as they are packed for the forward product, or for the gradient's.
+func (l *Linear) packPanels(backward bool, p0, p1 int) {
+	for p := p0; p < p1; p++ {
+		if backward {
+			l.backward.PackRows(l.W.Value, l.In, p, 0, l.Out)
+		} else {
+			l.forward.PackPanelT(l.W.Value, l.In, p)
+		}
 	}
 }
 

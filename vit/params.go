@@ -78,8 +78,11 @@ func (ps *Params) alloc(a *arena.Arena, grads bool) {
 func (ps *Params) Alloc(a *arena.Arena, grads bool, linears func(yield func(*Linear) bool)) {
 	ps.alloc(a, grads)
 	for l := range linears {
+		if l.passing {
+			continue
+		}
 		l.forward.Data = a.F32(kernels.PanelLen(l.In, l.Out))
-		if grads {
+		if grads && !l.leaf {
 			l.backward.Data = a.F32(kernels.PanelLen(l.Out, l.In))
 		}
 	}

@@ -13,6 +13,7 @@ type Trunk struct {
 	Blocks             []*Block
 	Norm               *Norm
 	eps                float32
+	perBlock           bool // weights are packed block by block: see PackBlocks
 }
 
 // Block is x + attention(norm1(x)), then + mlp(norm2(·)). In a trunk of 0 heads it is the second half alone, a residual
@@ -42,10 +43,13 @@ func NewTrunk(ps *Params, blocks, norm string, dim, depth, heads, hidden int, ep
 	return t
 }
 
+// linears are the block's layers, those of a residual MLP's attention nil.
+func (b *Block) linears() [4]*Linear { return [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} }
+
 // Linears lists the layers whose weights are packed.
 func (t *Trunk) Linears(yield func(*Linear) bool) {
 	for _, b := range t.Blocks {
-		for _, l := range [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} {
+		for _, l := range b.linears() {
 			if l != nil && !yield(l) {
 				return
 			}
@@ -56,46 +60,58 @@ func (t *Trunk) Linears(yield func(*Linear) bool) {
 // headDim is the width of one attention head.
 func (t *Trunk) headDim() int { return t.Dim / max(t.Heads, 1) }
 
-// saved is what a block's backward pass needs from its forward pass; rows are those of the whole batch.
+// saved is what a block's backward pass needs from its forward pass.
 type saved struct {
 	x, mid       []float32 // [rows, D] input, and after the attention's residual
 	qkv          []float32 // [rows, 3D]
 	att          []float32 // [rows, D] heads' outputs, before proj
 	h            []float32 // [rows, Hidden] before GELU
-	probs        []float32 // attention weights: sequence s, head h at s.probOff + h*T*T, [T, T]
+	probs        []float32 // attention weights: sequence s, head h at s.probOff + h*T*T, [T, T]; nil: not kept
 	mean1, rstd1 []float32 // [rows] of norm1
 	mean2, rstd2 []float32 // [rows] of norm2
 }
 
-// forwardChunk runs the whole trunk over the rows of one chunk of sequences: every block, then the final norm. Nothing
-// in it depends on other chunks, so a batch needs one barrier.
+// origin is where the rows and attention weights of a saved start in those of the batch.
+type origin struct{ row, prob int }
+
+// forwardChunk runs blocks [ws.block, ws.last) over the rows of one chunk of sequences, and the final norm behind the
+// last. Nothing in it depends on other chunks.
 func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
 	lo, hi := c.row0*d, c.row1*d
-	if ws.mode == Infer {
-		s := &w.infer
-		x := ws.X[lo:hi]
-		for _, b := range t.Blocks {
-			ws.blockForward(b, s, c, c.row0, x, x, w)
+	x, mean, rstd := ws.X[lo:hi], []float32(nil), []float32(nil)
+	for i := ws.block; i < ws.last; i++ {
+		s, at, out := &w.infer, origin{row: c.row0}, x
+		if ws.mode == Train {
+			s, at, x, out = &ws.saves[i], origin{}, ws.saves[i].x[lo:hi], ws.input(i + 1)[lo:hi]
+			if i < ws.max.Recompute {
+				s, at = &w.infer, origin{row: c.row0}
+			}
 		}
-		t.Norm.apply(ws.Out[lo:hi], x, nil, nil, c.row1-c.row0, t.eps)
+		ws.blockForward(t.Blocks[i], s, at, c, x, out, w)
+	}
+	if ws.last < len(t.Blocks) {
 		return
 	}
-	for i, b := range t.Blocks {
-		next := ws.final
-		if i+1 < len(t.Blocks) {
-			next = ws.saves[i+1].x
-		}
-		ws.blockForward(b, &ws.saves[i], c, 0, ws.saves[i].x[lo:hi], next[lo:hi], w)
+	if ws.mode == Train {
+		x, mean, rstd = ws.final[lo:hi], ws.finalMean[c.row0:], ws.finalRstd[c.row0:]
 	}
-	t.Norm.apply(ws.Out[lo:hi], ws.final[lo:hi], ws.finalMean[c.row0:], ws.finalRstd[c.row0:], c.row1-c.row0, t.eps)
+	t.Norm.apply(ws.Out[lo:hi], x, mean, rstd, c.row1-c.row0, t.eps)
 }
 
-// blockForward computes out = block(x) for the chunk's rows and leaves in s what backward needs. s's rows start at
-// row base of the batch. out may be x.
-func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out []float32, w *scratch) {
+// input is where block i reads, or the final norm if there is none.
+func (ws *Workspace) input(i int) []float32 {
+	if i == len(ws.saves) {
+		return ws.final
+	}
+	return ws.saves[i].x
+}
+
+// blockForward computes out = block(x) for the chunk's rows and leaves in s what backward needs; out nil: that alone.
+// out may be x.
+func (ws *Workspace) blockForward(b *Block, s *saved, at origin, c chunk, x, out []float32, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	rows, r := c.row1-c.row0, c.row0-base
+	rows, r := c.row1-c.row0, c.row0-at.row
 	n, mid := w.norm[:rows*d], s.mid[r*d:][:rows*d]
 	h := s.h[r*t.Hidden:][:rows*t.Hidden]
 
@@ -107,11 +123,11 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out 
 		b.QKV.Apply(qkv, n, rows)
 		for q := c.seq0; q < c.seq1; q++ {
 			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-			probs := w.probs
-			if ws.mode == Train {
-				probs = s.probs[ws.probOff[q]:]
+			probs, keep := w.probs, s.probs != nil
+			if keep {
+				probs = s.probs[ws.probOff[q]-at.prob:]
 			}
-			t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, ws.mode == Train, w)
+			t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, keep, w)
 		}
 		b.Proj.Apply(mid, att, rows)
 		kernels.Add(mid, x)
@@ -119,22 +135,33 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, base int, x, out 
 
 	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
 	b.FC1.Apply(h, n, rows)
+	if out == nil {
+		return
+	}
 	g := w.gelu[:rows*t.Hidden]
 	kernels.GELU(g, h)
 	b.FC2.Apply(out, g, rows)
 	kernels.Add(out, mid)
 }
 
-// backwardChunk is the input gradient of one block for one chunk: dOut -> dMid -> dIn. Beside it, it packs what the
-// weights' gradients need (the inputs of the four linear layers, recomputed from what was saved) while it is in cache.
+// backwardChunk is the input gradient of the present block for one chunk of the present segment, in place of the
+// gradient of its output in DOut. Beside it, it packs what the weights' gradients need (the inputs of the four linear
+// layers, recomputed from what was saved) while it is in cache.
 func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	b, s, g := t.Blocks[ws.block], &ws.saves[ws.block], ws.grads
-	rows, r := c.row1-c.row0, c.row0
-	dOut, dMid, dIn := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d], g.dIn[r*d:][:rows*d]
-	x, mid := s.x[r*d:][:rows*d], s.mid[r*d:][:rows*d]
-	h, dh := s.h[r*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
+	b, g := t.Blocks[ws.block], ws.grads
+	s, at := ws.kept()
+	rows, r, k := c.row1-c.row0, c.row0-ws.seg.row0, c.row0-at.row // r: in the segment, k: in s
+	x := ws.saves[ws.block].x[c.row0*d:][:rows*d]
+	if ws.recomputed() {
+		ws.blockForward(b, s, at, c, x, nil, w)
+	}
+	chain := ws.DOut[c.row0*d:][:rows*d]
+	dOut, dMid := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d]
+	mid := s.mid[k*d:][:rows*d]
+	h, dh := s.h[k*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
 	n, gelu := w.norm[:rows*d], w.gelu[:rows*t.Hidden]
+	copy(dOut, chain)
 
 	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
 	kernels.GELU(gelu, h)
@@ -146,26 +173,25 @@ func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
 	dn2 := g.dn2[r*d:][:rows*d]
 	b.FC1.applyGrad(dn2, dh, rows)
 	copy(dMid, dOut)
-	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[r:], s.rstd2[r:], rows, d)
+	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[k:], s.rstd2[k:], rows, d)
 
+	copy(chain, dMid)
 	if b.QKV == nil {
-		copy(dIn, dMid)
 		return
 	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
-	packRows(&g.xProj, s.att[r*d:][:rows*d], r, rows)
+	packRows(&g.xProj, s.att[k*d:][:rows*d], r, rows)
 	dAtt, dqkv := w.dAtt[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
 	b.Proj.applyGrad(dAtt, dMid, rows)
 	for q := c.seq0; q < c.seq1; q++ {
-		r0, tokens := int(ws.off[q])-r, int(ws.off[q+1]-ws.off[q])
-		t.attentionGrad(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(r+r0)*3*d:], s.probs[ws.probOff[q]:], tokens, w)
+		r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
+		t.attentionGrad(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(k+r0)*3*d:], s.probs[ws.probOff[q]-at.prob:], tokens, w)
 	}
 	b.Norm1.apply(n, x, nil, nil, rows, t.eps)
 	packRows(&g.xQKV, n, r, rows)
 	dn1 := g.dn1[r*d:][:rows*d]
 	b.QKV.applyGrad(dn1, dqkv, rows)
-	copy(dIn, dMid)
-	kernels.AddLayerNormGrad(dIn, dn1, x, b.Norm1.Gain.Value, s.mean1[r:], s.rstd1[r:], rows, d)
+	kernels.AddLayerNormGrad(chain, dn1, x, b.Norm1.Gain.Value, s.mean1[k:], s.rstd1[k:], rows, d)
 }
 
 // packRows packs rows [r, r+rows) of a product's right-hand operand from x [rows, N].

@@ -16,10 +16,15 @@ const (
 
 // Workspace is the memory and the tasks of a Trunk for batches up to a size: allocated once, then reused by every
 // call. One goroutine uses it at a time.
+//
+// A backward pass goes through the blocks from the last to the first, and in each through the rows segment by segment:
+// the gradient by the input of a segment's rows, then what they add to the gradients of the weights. So the memory for
+// gradients, and for activations that are computed anew, is that of one segment. Since every parameter's gradient is a
+// sum over ascending rows, neither segments nor further batches change a bit of it.
 type Workspace struct {
-	X, Out  []float32 // [rows, D] input and output of Forward; in Infer mode X is overwritten
+	X, Out  []float32 // [rows, D] input and output of Forward; in Infer mode they are one
 	DOut    []float32 // [rows, D] gradient of Out: filled by the caller of Backward
-	DX      []float32 // [rows, D] gradient of X: valid after Backward
+	DX      []float32 // [rows, D] gradient of X: valid after Backward, in the place of DOut
 	trunk   *Trunk
 	pool    *parallel.Pool
 	mode    Mode
@@ -27,27 +32,45 @@ type Workspace struct {
 	off     []int32 // sequence s has rows off[s]..off[s+1]
 	probOff []int   // where sequence s's attention weights start
 	chunks  []chunk
+	segs    []segment
 	scratch []scratch
 
 	saves                []saved
+	again                saved     // what backward computes anew, of one segment
 	final                []float32 // [rows, D] input of the final norm
 	finalMean, finalRstd []float32
 	grads                *gradients
 
-	what  trunkTask
-	block int // which block a backward task is about
-	parts []part
+	what   trunkTask
+	block  int     // which block a task is about
+	last   int     // taskForward: the block behind the last one
+	seg    segment // which rows a backward task is about
+	first  int     // the number of a Do's first task in its list
+	parts  []part
+	panels blockPanels
+	packs  []packPiece
+	ahead  int // how many of packs are for the forward products
 }
 
-// Size bounds the batches of a workspace.
+// Size bounds the batches of a workspace, and says what Train keeps of them.
 type Size struct {
 	Seqs   int // sequences
 	Rows   int // tokens of all sequences together
 	Tokens int // tokens of one sequence
+
+	Recompute int // blocks, from the first on, of which only the input is kept and the rest computed anew by Backward
+	Segment   int // rows that Backward aims to take at a time; 0: all
 }
 
 // chunk is the sequences that one task takes.
 type chunk struct{ seq0, seq1, row0, row1 int }
+
+// segment is the chunks that a backward pass takes at a time.
+type segment struct {
+	chunk0, chunk1 int
+	row0, row1     int
+	prob0          int // where the first sequence's attention weights start
+}
 
 // scratch is one worker's own memory.
 type scratch struct {
@@ -56,22 +79,24 @@ type scratch struct {
 	dAtt           []float32 // [chunk rows, D]
 	probs          []float32 // [T, T]
 	panelA, panelB kernels.Panels
-	infer          saved // Infer mode: the buffers of one block for one chunk
+	infer          saved // the buffers of one block for one chunk, where nothing of it is kept
 }
 
-// gradients is what the backward pass of one block hands to that of its weights, and on to the block below.
+// gradients is what the input gradient of one block and segment hands to the gradients of its weights.
 type gradients struct {
-	dOut, dMid, dIn         []float32 // [rows, D]
-	dn1, dn2                []float32 // [rows, D] gradients of the norms' outputs
-	dqkv                    []float32 // [rows, 3D]
-	dh                      []float32 // [rows, Hidden]
+	dOut, dMid              []float32 // [segment rows, D]
+	dn1, dn2                []float32 // [segment rows, D] gradients of the norms' outputs
+	dqkv                    []float32 // [segment rows, 3D]
+	dh                      []float32 // [segment rows, Hidden]
 	xQKV, xProj, xFC1, xFC2 kernels.Panels
 }
 
 type trunkTask byte
 
 const (
-	taskForward trunkTask = iota
+	taskPack trunkTask = iota
+	taskForward
+	taskFinalNormParams
 	taskFinalNorm
 	taskBlock
 	taskWeights
@@ -101,65 +126,102 @@ func chunkRows(dim int) int {
 	return 64
 }
 
+// normColumns is how many columns of the final norm's parameter gradients one task takes.
+const normColumns = 64
+
 // NewWorkspace lays out the memory for batches within size.
 func NewWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspace {
+	ws := newWorkspace(a, t, pool, size, mode)
+	ws.placeWork(a)
+	return ws
+}
+
+// newWorkspace lays out what must last from Forward to Backward, or to the reading of Out.
+func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode Mode) *Workspace {
 	ws := &Workspace{trunk: t, pool: pool, mode: mode, max: size}
-	d, rows := t.Dim, size.Rows
-	f32 := a.F32
-	block := func(rows int) saved {
-		s := saved{mid: f32(rows * d), h: f32(rows * t.Hidden), mean2: f32(rows), rstd2: f32(rows)}
-		if t.Heads > 0 {
-			s.qkv, s.att, s.mean1, s.rstd1 = f32(rows*3*d), f32(rows*d), f32(rows), f32(rows)
-		}
-		return s
-	}
-	ws.X, ws.Out = f32(rows*d), f32(rows*d)
+	rows := size.Rows
 	ws.off = make([]int32, 1, size.Seqs+1)
 	ws.probOff = make([]int, 0, size.Seqs)
 	ws.chunks = make([]chunk, 0, size.Seqs)
-
-	most := min(rows, chunkRows(d)+size.Tokens) // rows of the largest chunk
-	ws.scratch = make([]scratch, pool.Workers())
-	panel := max(kernels.PanelLen(t.headDim(), size.Tokens), kernels.PanelLen(size.Tokens, t.headDim()))
-	for i := range ws.scratch {
-		w := &ws.scratch[i]
-		w.norm, w.gelu, w.probs = f32(most*d), f32(most*t.Hidden), f32(size.Tokens*size.Tokens)
-		w.panelA.Data, w.panelB.Data = f32(panel), f32(panel)
-		if mode == Infer {
-			w.infer = block(most)
-			continue
-		}
-		w.dAtt = f32(most * d)
-	}
+	ws.segs = make([]segment, 0, size.Seqs)
+	ws.X = a.F32(rows * t.Dim)
+	ws.Out = ws.X
 	if mode == Infer {
 		return ws
 	}
-
-	// The most attention weights: sequences as long as they may be, until the rows are used up.
-	long := rows / size.Tokens
-	rest := rows - long*size.Tokens
-	probs := t.Heads * (long*size.Tokens*size.Tokens + rest*rest)
+	ws.Out, ws.DOut = a.F32(rows*t.Dim), a.F32(rows*t.Dim)
 	ws.saves = make([]saved, len(t.Blocks))
 	for i := range ws.saves {
-		ws.saves[i] = block(rows)
-		ws.saves[i].probs = f32(probs)
+		if i >= size.Recompute {
+			ws.saves[i] = t.placeSaved(a, rows, size.probs(t, rows))
+		}
 		ws.saves[i].x = ws.X
 		if i > 0 {
-			ws.saves[i].x = f32(rows * d)
+			ws.saves[i].x = a.F32(rows * t.Dim)
 		}
 	}
-	ws.final, ws.finalMean, ws.finalRstd = f32(rows*d), f32(rows), f32(rows)
-	panels := func(n int) kernels.Panels { return kernels.Panels{Data: f32(kernels.PanelLen(rows, n))} }
+	ws.final, ws.finalMean, ws.finalRstd = a.F32(rows*t.Dim), a.F32(rows), a.F32(rows)
+	return ws
+}
+
+// placeWork lays out what is in use only inside Forward and Backward.
+func (ws *Workspace) placeWork(a *arena.Arena) {
+	t, size, d := ws.trunk, ws.max, ws.trunk.Dim
+	chunk := min(size.Rows, chunkRows(d)+size.Tokens) // rows of the largest
+	ws.scratch = make([]scratch, ws.pool.Workers())
+	panel := max(kernels.PanelLen(t.headDim(), size.Tokens), kernels.PanelLen(size.Tokens, t.headDim()))
+	for i := range ws.scratch {
+		w := &ws.scratch[i]
+		w.norm, w.gelu, w.probs = a.F32(chunk*d), a.F32(chunk*t.Hidden), a.F32(size.Tokens*size.Tokens)
+		w.panelA.Data, w.panelB.Data = a.F32(panel), a.F32(panel)
+		if ws.mode == Infer || size.Recompute > 0 {
+			w.infer = t.placeSaved(a, chunk, 0)
+		}
+		if ws.mode == Train {
+			w.dAtt = a.F32(chunk * d)
+		}
+	}
+	ws.panels = t.placePanels(a, ws.mode == Train)
+	ws.packs, ws.ahead = t.packPieces()
+	if ws.mode == Infer {
+		return
+	}
+	rows := size.Rows
+	if size.Segment > 0 {
+		rows = min(rows, size.Segment+chunk)
+	}
+	if size.Recompute > 0 {
+		ws.again = t.placeSaved(a, rows, size.probs(t, rows))
+	}
+	panels := func(n int) kernels.Panels { return kernels.Panels{Data: a.F32(kernels.PanelLen(rows, n))} }
 	ws.grads = &gradients{
-		dOut: f32(rows * d), dMid: f32(rows * d), dIn: f32(rows * d), dn2: f32(rows * d), dh: f32(rows * t.Hidden),
+		dOut: a.F32(rows * d), dMid: a.F32(rows * d), dn2: a.F32(rows * d), dh: a.F32(rows * t.Hidden),
 		xFC1: panels(d), xFC2: panels(t.Hidden),
 	}
 	if g := ws.grads; t.Heads > 0 {
-		g.dn1, g.dqkv, g.xQKV, g.xProj = f32(rows*d), f32(rows*3*d), panels(d), panels(d)
+		g.dn1, g.dqkv, g.xQKV, g.xProj = a.F32(rows*d), a.F32(rows*3*d), panels(d), panels(d)
 	}
-	ws.DOut = f32(rows * d)
 	ws.parts = t.parts()
-	return ws
+}
+
+// placeSaved lays out a block's activations but for x, with room for probs attention weights.
+func (t *Trunk) placeSaved(a *arena.Arena, rows, probs int) saved {
+	d := t.Dim
+	s := saved{mid: a.F32(rows * d), h: a.F32(rows * t.Hidden), mean2: a.F32(rows), rstd2: a.F32(rows)}
+	if t.Heads > 0 {
+		s.qkv, s.att, s.mean1, s.rstd1 = a.F32(rows*3*d), a.F32(rows*d), a.F32(rows), a.F32(rows)
+	}
+	if probs > 0 {
+		s.probs = a.F32(probs)
+	}
+	return s
+}
+
+// probs is the most attention weights of rows tokens: sequences as long as they may be, until the rows are used up.
+func (s Size) probs(t *Trunk, rows int) int {
+	long := rows / s.Tokens
+	rest := rows - long*s.Tokens
+	return t.Heads * (long*s.Tokens*s.Tokens + rest*rest)
 }
 
 // parts cuts a block's parameter gradients into tasks, the largest first so that the last to finish is small.
@@ -190,9 +252,9 @@ func (ws *Workspace) SetSequences(off []int32) {
 		panic("vit: SetSequences: more than the workspace was made for")
 	}
 	ws.off = append(ws.off[:0], off...)
-	ws.probOff, ws.chunks = ws.probOff[:0], ws.chunks[:0]
+	ws.probOff, ws.chunks, ws.segs = ws.probOff[:0], ws.chunks[:0], ws.segs[:0]
 	target, probs := chunkRows(ws.trunk.Dim), 0
-	c := chunk{}
+	c, g := chunk{}, segment{}
 	for s := range seqs {
 		t := int(off[s+1] - off[s])
 		if t < 1 || t > ws.max.Tokens {
@@ -201,9 +263,15 @@ func (ws *Workspace) SetSequences(off []int32) {
 		ws.probOff = append(ws.probOff, probs)
 		probs += ws.trunk.Heads * t * t
 		c.seq1, c.row1 = s+1, int(off[s+1])
-		if c.row1-c.row0 >= target || s+1 == seqs {
-			ws.chunks = append(ws.chunks, c)
-			c = chunk{seq0: s + 1, row0: c.row1}
+		if c.row1-c.row0 < target && s+1 < seqs {
+			continue
+		}
+		ws.chunks = append(ws.chunks, c)
+		g.chunk1, g.row1 = len(ws.chunks), c.row1
+		c = chunk{seq0: s + 1, row0: c.row1}
+		if s+1 == seqs || ws.max.Segment > 0 && g.row1-g.row0 >= ws.max.Segment {
+			ws.segs = append(ws.segs, g)
+			g = segment{chunk0: g.chunk1, row0: g.row1, prob0: probs}
 		}
 	}
 }
@@ -211,63 +279,109 @@ func (ws *Workspace) SetSequences(off []int32) {
 // Rows is how many rows the present sequences have together.
 func (ws *Workspace) Rows() int { return int(ws.off[len(ws.off)-1]) }
 
-// Forward fills Out from X.
+// do runs tasks [first, end) of a kind.
+func (ws *Workspace) do(what trunkTask, first, end int) {
+	ws.what, ws.first = what, first
+	ws.pool.Do(ws, end-first)
+}
+
+// Forward fills Out from X. A chunk goes through the whole trunk in one task, unless the weights are packed block by
+// block: then all chunks go through a block before the next one's weights take its place.
 func (ws *Workspace) Forward() {
-	ws.what = taskForward
-	ws.pool.Do(ws, len(ws.chunks))
+	depth := len(ws.trunk.Blocks)
+	if len(ws.packs) == 0 {
+		ws.block, ws.last = 0, depth
+		ws.do(taskForward, 0, len(ws.chunks))
+		return
+	}
+	for i := range depth {
+		ws.block, ws.last = i, i+1
+		ws.pack(0, ws.ahead)
+		ws.do(taskForward, 0, len(ws.chunks))
+	}
+}
+
+// pack packs the present block's weights, pieces [first, end), if the trunk does not keep them packed.
+func (ws *Workspace) pack(first, end int) {
+	if len(ws.packs) > 0 {
+		ws.panels.lend(ws.trunk.Blocks[ws.block])
+		ws.do(taskPack, first, end)
+	}
 }
 
 // Backward fills DX from DOut and adds to every parameter's gradient. It follows a Forward in Train mode.
 func (ws *Workspace) Backward() {
-	g, rows := ws.grads, ws.Rows()
-	ws.what = taskFinalNorm
-	ws.pool.Do(ws, len(ws.chunks)+1)
-	g.xFC1.SetShape(rows, ws.trunk.Dim)
-	g.xFC2.SetShape(rows, ws.trunk.Hidden)
-	if ws.trunk.Heads > 0 {
-		g.xQKV.SetShape(rows, ws.trunk.Dim)
-		g.xProj.SetShape(rows, ws.trunk.Dim)
-	}
+	g, d := ws.grads, ws.trunk.Dim
+	ws.do(taskFinalNormParams, 0, (d+normColumns-1)/normColumns)
+	ws.do(taskFinalNorm, 0, len(ws.chunks))
 	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= 0; ws.block-- {
-		ws.what = taskBlock
-		ws.pool.Do(ws, len(ws.chunks))
-		ws.what = taskWeights
-		ws.pool.Do(ws, len(ws.parts))
-		g.dOut, g.dIn = g.dIn, g.dOut
+		first := ws.ahead
+		if ws.recomputed() {
+			first = 0
+		}
+		ws.pack(first, len(ws.packs))
+		for _, ws.seg = range ws.segs {
+			rows := ws.seg.row1 - ws.seg.row0
+			g.xFC1.SetShape(rows, d)
+			g.xFC2.SetShape(rows, ws.trunk.Hidden)
+			if ws.trunk.Heads > 0 {
+				g.xQKV.SetShape(rows, d)
+				g.xProj.SetShape(rows, d)
+			}
+			ws.do(taskBlock, ws.seg.chunk0, ws.seg.chunk1)
+			ws.do(taskWeights, 0, len(ws.parts))
+		}
 	}
-	ws.DX = g.dOut
+	ws.DX = ws.DOut
+}
+
+// recomputed says that of the present block only the input was kept.
+func (ws *Workspace) recomputed() bool { return ws.block < ws.max.Recompute }
+
+// kept is what backward needs of the present block: of the whole batch, or computed anew for the present segment.
+func (ws *Workspace) kept() (*saved, origin) {
+	if ws.recomputed() {
+		return &ws.again, origin{ws.seg.row0, ws.seg.prob0}
+	}
+	return &ws.saves[ws.block], origin{}
 }
 
 // Run is one task of the present pass.
 func (ws *Workspace) Run(n, worker int) {
+	n += ws.first
 	w := &ws.scratch[worker]
 	t, d := ws.trunk, ws.trunk.Dim
 	switch ws.what {
+	case taskPack:
+		p := ws.packs[n]
+		t.Blocks[ws.block].linears()[p.layer].packPanels(p.backward, p.p0, p.p1)
 	case taskForward:
 		ws.forwardChunk(ws.chunks[n], w)
-	case taskBlock:
-		ws.backwardChunk(ws.chunks[n], w)
+	case taskFinalNormParams:
+		c0 := n * normColumns
+		kernels.AddLayerNormParamGrad(t.Norm.Gain.Grad, t.Norm.Bias.Grad, ws.DOut, ws.final, ws.finalMean, ws.finalRstd,
+			ws.Rows(), d, c0, min(c0+normColumns, d))
 	case taskFinalNorm:
-		if n == len(ws.chunks) {
-			kernels.AddLayerNormParamGrad(t.Norm.Gain.Grad, t.Norm.Bias.Grad, ws.DOut, ws.final, ws.finalMean, ws.finalRstd,
-				ws.Rows(), d, 0, d)
-			return
-		}
 		c := ws.chunks[n]
 		lo, hi := c.row0*d, c.row1*d
-		dx := ws.grads.dOut[lo:hi]
+		dx := w.norm[:hi-lo]
 		clear(dx)
 		kernels.AddLayerNormGrad(dx, ws.DOut[lo:hi], ws.final[lo:hi], t.Norm.Gain.Value, ws.finalMean[c.row0:],
 			ws.finalRstd[c.row0:], c.row1-c.row0, d)
+		copy(ws.DOut[lo:hi], dx)
+	case taskBlock:
+		ws.backwardChunk(ws.chunks[n], w)
 	case taskWeights:
 		ws.weights(ws.parts[n])
 	}
 }
 
-// weights adds one part of the present block's parameter gradients.
+// weights adds one part of the present block's parameter gradients, for the rows of the present segment.
 func (ws *Workspace) weights(p part) {
-	b, s, g := ws.trunk.Blocks[ws.block], &ws.saves[ws.block], ws.grads
-	d, rows := ws.trunk.Dim, ws.Rows()
+	b, g := ws.trunk.Blocks[ws.block], ws.grads
+	d, rows := ws.trunk.Dim, ws.seg.row1-ws.seg.row0
+	s, at := ws.kept()
+	r := ws.seg.row0 - at.row
 	switch p.layer {
 	case partQKV:
 		b.QKV.addParamGrad(g.dqkv[:rows*3*d], &g.xQKV, p.m0, p.m1)
@@ -278,8 +392,9 @@ func (ws *Workspace) weights(p part) {
 	case partFC2:
 		b.FC2.addParamGrad(g.dOut[:rows*d], &g.xFC2, p.m0, p.m1)
 	case partNorm1:
-		kernels.AddLayerNormParamGrad(b.Norm1.Gain.Grad, b.Norm1.Bias.Grad, g.dn1, s.x, s.mean1, s.rstd1, rows, d, 0, d)
+		x := ws.saves[ws.block].x[ws.seg.row0*d:]
+		kernels.AddLayerNormParamGrad(b.Norm1.Gain.Grad, b.Norm1.Bias.Grad, g.dn1, x, s.mean1[r:], s.rstd1[r:], rows, d, 0, d)
 	case partNorm2:
-		kernels.AddLayerNormParamGrad(b.Norm2.Gain.Grad, b.Norm2.Bias.Grad, g.dn2, s.mid, s.mean2, s.rstd2, rows, d, 0, d)
+		kernels.AddLayerNormParamGrad(b.Norm2.Gain.Grad, b.Norm2.Bias.Grad, g.dn2, s.mid[r*d:], s.mean2[r:], s.rstd2[r:], rows, d, 0, d)
 	}
 }

@@ -40,7 +40,7 @@ func (t *training) measureSteps(ctx context.Context, p *plan, begin time.Time, l
 
 	left := float64(limit-time.Since(begin)-evals) * 0.97
 	n := left / float64(train+decode)
-	if perEpoch := float64(p.set.Len()) / float64(p.config.Run.Batch); n > perEpoch && fits(p.set, p.cache) {
+	if perEpoch := float64(p.set.Len()) / float64(p.config.Run.Batch); n > perEpoch && fits(p.set, p.memory.cache) {
 		n = perEpoch + (left-perEpoch*float64(train+decode))/(float64(train)*1.05) // crops are still cut
 	}
 	if n < 1 {

@@ -65,8 +65,7 @@ type plan struct {
 	limits  pixels.Limits
 	init    *vit.Encoder // weights to start from, or nil
 	workers int
-	need    int64 // bytes of training
-	cache   int64 // bytes for decoded pictures
+	memory  memoryPlan
 }
 
 // plan resolves the command line.
@@ -171,36 +170,27 @@ func (p *plan) initFrom(path string, rc *runConfig, stored *runConfig) error {
 	return nil
 }
 
-// fit shares out the memory: the trainer and what else runs first, and half of what is left may hold decoded pictures.
+// fit shares out the memory that was asked for, or what the machine can spare.
 func (p *plan) fit(here device.Profile, asked int64, eval bool) error {
-	c := p.config.Run
 	budget, err := device.Budget(here, asked)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	p.need = jepa.Footprint(c, p.workers) + data.LoaderBytes(c.Batch, c.Encoder.ImageSize)
-	if eval {
-		p.need += evalBytes(c.Encoder, p.workers)
-	}
-	if budget > 0 && p.need > budget {
-		return cli.Usagef("training takes %s, and the memory allowed is %s: lower --batch (now %d) or --image-size, take a smaller --preset, or raise --memory to at least %s",
-			cli.Bytes(p.need), cli.Bytes(budget), c.Batch, cli.Bytes(p.need))
-	}
-	p.cache = max(0, budget-p.need) / 2
-	return nil
+	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, eval, budget)
+	return err
 }
 
 // loader is the stream of batches from a step on.
 func (p *plan) loader(step int) *data.Loader {
 	c := p.config.Run
 	return data.NewLoader(p.set, data.LoaderOptions{
-		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.workers,
+		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.memory.workers,
 		Augment: data.AugmentOptions{CropScale: c.CropScale, Flip: c.Flip, Mean: c.Encoder.Mean, Std: c.Encoder.Std},
 	})
 }
 
 // describe says what is about to be done.
-func (p *plan) describe(out *cli.Progress, maxTime time.Duration) {
+func (p *plan) describe(out *cli.Progress, maxTime time.Duration, parts bool) {
 	rc, c := p.config, p.config.Run
 	out.Infof("%s pictures; %d tokens a picture (%d pixels, patches of %d)", cli.Count(int64(rc.Pictures)), c.Encoder.Tokens(), c.Encoder.ImageSize, c.Encoder.PatchSize)
 	length := fmt.Sprintf("%d steps of %d pictures, %.1f epochs", c.Steps, c.Batch, float64(c.Steps)*float64(c.Batch)/float64(rc.Pictures))
@@ -208,7 +198,7 @@ func (p *plan) describe(out *cli.Progress, maxTime time.Duration) {
 		length = fmt.Sprintf("batches of %d pictures, as many as fit into %s", c.Batch, cli.Span(maxTime))
 	}
 	out.Infof("%s: encoder %s parameters, predictor %s; %s", c.Preset, cli.Count(vit.CountParams(c.Encoder)), cli.Count(c.PredictorParams()), length)
-	out.Infof("memory: %s for training, up to %s for decoded pictures; %d threads", cli.Bytes(p.need), cli.Bytes(p.cache), p.workers)
+	p.memory.describe(out, c, p.workers, parts)
 	if rc.Pictures < fewPictures {
 		out.Warnf("%d pictures are few: features get better with thousands", rc.Pictures)
 	}

@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -94,7 +93,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err != nil {
 		return err
 	}
-	p.describe(progress, time.Duration(f.maxTime))
+	p.describe(progress, time.Duration(f.maxTime), f.dryRun)
 	if f.dryRun {
 		return nil
 	}
@@ -114,18 +113,16 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		return err
 	}
 	defer lock.Unlock()
+	p.memory.hold()
 	pool := parallel.New(p.workers)
 	defer pool.Close()
-	tr, err := jepa.NewTrainer(p.config.Run, pool)
+	tr, err := jepa.NewTrainer(p.config.Run, p.memory.plan, pool)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	// The trainer is all there is to keep, and a step allocates nothing: rather collect often than let garbage from
-	// decoding grow as large as the trainer.
-	debug.SetGCPercent(10)
 	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, every: time.Duration(f.checkpointEvery)}
 	t.pace = device.NewPace(f.maxTemperature, func(s string) { progress.Warnf("%s", s) })
-	p.set.Cache(p.cache)
+	p.set.Cache(p.memory.cache)
 	if f.maxTime > 0 {
 		t.deadline = begin.Add(time.Duration(f.maxTime))
 	}

@@ -107,7 +107,7 @@ func threads(flag int, p device.Profile) (int, error) {
 	return max(1, p.Workers()), nil
 }
 
-// writeFits lists what training takes for each preset, beside what this machine has.
+// writeFits lists what training takes for each preset, at full speed and at least, beside what this machine has.
 func writeFits(w io.Writer, p device.Profile) error {
 	usable := p.Usable()
 	fmt.Fprintf(w, "\nTraining memory (batch 64; pictures and cache not counted):\n")
@@ -115,12 +115,16 @@ func writeFits(w io.Writer, p device.Profile) error {
 		c := jepa.Default(pre, 0, 0)
 		c.Batch = 64
 		c.SetSteps(1)
-		need := jepa.Footprint(c, max(1, p.Workers()))
+		_, full, _ := jepa.Fit(c, max(1, p.Workers()), 0)
+		_, least, _ := jepa.Fit(c, max(1, p.Workers()), 1)
 		verdict := "fits"
-		if usable > 0 && need > usable {
-			verdict = "does not fit: lower --batch"
+		switch {
+		case usable > 0 && least > usable:
+			verdict = "does not fit"
+		case usable > 0 && full > usable:
+			verdict = "fits, more slowly"
 		}
-		if _, err := fmt.Fprintf(w, "  %-6s %3d/%-2d  %8s  %s\n", pre.Name, pre.ImageSize, pre.PatchSize, cli.Bytes(need), verdict); err != nil {
+		if _, err := fmt.Fprintf(w, "  %-6s %3d/%-2d  %8s, or %8s at least: %s\n", pre.Name, pre.ImageSize, pre.PatchSize, cli.Bytes(full), cli.Bytes(least), verdict); err != nil {
 			return err
 		}
 	}

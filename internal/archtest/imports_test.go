@@ -38,16 +38,17 @@ var layers = map[string][]string{
 	"kernels/internal/peak":   {"internal/cpu"},
 	"kernels/internal/asmgen": {"kernels/internal/coef"},
 
-	"vit/pixels": {"golang.org/x/image", "github.com/bep/imagemeta"},
-	"vit":        {"kernels", "fp", "internal/*"},
-	"vit/heads":  {"vit", "kernels"},
+	"vit/pixels/jpeg": nil,
+	"vit/pixels":      {"vit/pixels/jpeg", "golang.org/x/image", "github.com/bep/imagemeta"},
+	"vit":             {"kernels", "fp", "internal/*"},
+	"vit/heads":       {"vit", "kernels"},
 
 	"jepa/optim": {"kernels", "fp"},
 	"jepa/data":  {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
 	"jepa":       {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
 	"jepa/probe": {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
 
-	"device": {"internal/cpu"},
+	"device": {"internal/cpu", "golang.org/x/sys"},
 	"quant":  {"vit", "kernels", "fp", "internal/*"},
 
 	"cmd/edge-embed":         {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},

@@ -1,7 +1,8 @@
 // Package arena lays out the memory of a model, a pass or a trainer in one piece.
 //
 // The code that places buffers runs twice: once on an empty arena to measure, once on an arena of that size to place.
-// So sizes stand in one spot, and a footprint is known to the byte before anything is allocated.
+// So sizes stand in one spot, and a footprint is known to the byte before anything is allocated. Buffers that are never
+// in use at the same time share memory (Union), and parts can be given names, for a table of what takes how much.
 package arena
 
 import "unsafe"
@@ -11,11 +12,19 @@ const align = 16
 
 // Arena hands out float32 buffers. The zero Arena only measures: its buffers are nil.
 type Arena struct {
-	buf  []float32
-	used int
+	buf   []float32
+	used  int
+	parts []Part
 }
 
-// F32 returns n zeros, on a cache line of their own, with no capacity beyond; nil while measuring.
+// Part is a named stretch of an arena. Parts overlap where they share memory.
+type Part struct {
+	Name       string
+	Start, End int64 // bytes
+}
+
+// F32 returns n floats, on a cache line of their own, with no capacity beyond; nil while measuring. They are zero at
+// first, but for what the alternatives of a Union write over each other.
 func (a *Arena) F32(n int) []float32 {
 	at := a.used
 	a.used += (n + align - 1) / align * align
@@ -25,14 +34,40 @@ func (a *Arena) F32(n int) []float32 {
 	return a.buf[at : at+n : at+n]
 }
 
+// Union lays out alternatives over one another: memory that is never in use at the same time. It takes as much as the
+// largest of them. No buffer of one keeps its content while another is in use.
+func (a *Arena) Union(alternatives ...func()) {
+	start, end := a.used, a.used
+	for _, place := range alternatives {
+		a.used = start
+		place()
+		end = max(end, a.used)
+	}
+	a.used = end
+}
+
+// Part gives a name to what place lays out.
+func (a *Arena) Part(name string, place func()) {
+	n, start := len(a.parts), a.used
+	a.parts = append(a.parts, Part{})
+	place()
+	a.parts[n] = Part{name, 4 * int64(start), 4 * int64(a.used)}
+}
+
 // Measuring says that buffers are nil, so that code which fills them at once must wait.
 func (a *Arena) Measuring() bool { return a.buf == nil }
+
+// Bytes is how much has been handed out.
+func (a *Arena) Bytes() int64 { return 4 * int64(a.used) }
+
+// Parts lists the named parts in the order in which they were begun.
+func (a *Arena) Parts() []Part { return a.parts }
 
 // Measure returns the bytes that build takes from an arena.
 func Measure[T any](build func(*Arena) T) int64 {
 	var a Arena
 	build(&a)
-	return 4 * int64(a.used)
+	return a.Bytes()
 }
 
 // Build measures, allocates once and builds.

@@ -37,3 +37,35 @@ func TestLayoutMustRepeat(t *testing.T) {
 		})
 	})
 }
+
+type overlay struct{ head, a, b, c, tail []float32 }
+
+func overlaid(ar *Arena) (o overlay) {
+	ar.Part("head", func() { o.head = ar.F32(16) })
+	ar.Part("shared", func() {
+		ar.Union(
+			func() { ar.Part("a", func() { o.a = ar.F32(32) }) },
+			func() {
+				o.b = ar.F32(16)
+				ar.Union(func() { o.c = ar.F32(48) }, func() {})
+			},
+		)
+	})
+	o.tail = ar.F32(16)
+	return o
+}
+
+func TestUnion(t *testing.T) {
+	var m Arena
+	overlaid(&m)
+	require.EqualValues(t, (16+64+16)*4, m.Bytes())
+	require.Equal(t, []Part{{"head", 0, 64}, {"shared", 64, 320}, {"a", 64, 192}}, m.Parts())
+
+	o := Build(overlaid)
+	o.a[0], o.a[31] = 1, 2
+	require.EqualValues(t, 1, o.b[0], "alternatives start at one place")
+	require.EqualValues(t, 2, o.c[15])
+	o.c[47] = 3
+	require.Zero(t, o.head[15])
+	require.Zero(t, o.tail[0], "what follows lies behind the largest")
+}

@@ -17,14 +17,16 @@ const EnvISA = "EDGEJEPA_ISA"
 
 // What the kernels may use.
 var (
-	HasAVX2FMA bool // amd64: AVX2, FMA and F16C
-	HasAVX512  bool // amd64: AVX2FMA and AVX-512 F, BW, DQ, VL
-	HasNEON    bool // arm64: Advanced SIMD
-	HasDotProd bool // arm64: SDOT and UDOT
-	HasI8MM    bool // arm64: SMMLA and UMMLA
+	HasAVX2FMA    bool // amd64: AVX2, FMA and F16C
+	HasAVXVNNI    bool // amd64: AVX2FMA and VPDPBUSD on 256 bits, VEX-encoded
+	HasAVX512     bool // amd64: AVX2FMA and AVX-512 F, BW, DQ, VL
+	HasAVX512VNNI bool // amd64: AVX512 and VPDPBUSD on 512 bits
+	HasNEON       bool // arm64: Advanced SIMD
+	HasDotProd    bool // arm64: SDOT and UDOT
+	HasI8MM       bool // arm64: SMMLA and UMMLA
 )
 
-// path is one rung of an architecture's ladder; a higher rung implies those below it.
+// path is one rung of an architecture's ladder. Choosing a rung switches on those below it that the machine has.
 type path struct {
 	name string
 	on   *bool // nil for generic
@@ -75,7 +77,7 @@ func names(rungs []path) []string {
 	return out
 }
 
-// ISA is the highest path that the kernels may use: generic, avx2, avx512, neon, dotprod or i8mm.
+// ISA is the highest path that the kernels may use: generic, avx2, avxvnni, avx512, avx512vnni, neon, dotprod or i8mm.
 func ISA() string { return isa }
 
 // Forced returns the path asked for through EDGEJEPA_ISA, "" if none, and an error when this machine or this build

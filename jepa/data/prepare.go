@@ -42,14 +42,15 @@ func (s *Set) Picture(i int) (pixels.Image, error) {
 
 // reduce scales a picture down to keepFactor times the image size, if its shorter side is over that.
 func (s *Set) reduce(img pixels.Image) pixels.Image {
-	limit := keepFactor * s.options.ImageSize
-	short := min(img.W, img.H)
+	limit := float64(keepFactor * s.options.ImageSize)
+	width, height := img.Bounds().Size()
+	short := min(width, height)
 	if short <= limit {
 		return img
 	}
-	scale := float64(limit) / float64(short)
-	w := int(math.RoundToEven(float64(img.W) * scale))
-	h := int(math.RoundToEven(float64(img.H) * scale))
+	scale := limit / short
+	w := int(math.RoundToEven(width * scale))
+	h := int(math.RoundToEven(height * scale))
 	r := s.resizers.Get().(*pixels.Resizer)
 	defer s.resizers.Put(r)
 	var small pixels.Image

@@ -18,7 +18,7 @@ import (
 // Options say which pictures a Set holds and how they are kept.
 type Options struct {
 	ImageSize int           // side of the model's input; larger pictures are kept at twice that
-	Limits    pixels.Limits // what a picture may cost
+	Limits    pixels.Limits // what a picture may cost; MinSide is set by Open
 	Labelled  bool          // the first folder below each path names the class
 
 	// OnSkip is told of each file that is passed over, once: a *pixels.FileError. It is called by the goroutine that
@@ -52,6 +52,7 @@ func Open(paths []string, o Options) (*Set, error) {
 	if o.ImageSize <= 0 {
 		return nil, fmt.Errorf("image size %d: it must be positive", o.ImageSize)
 	}
+	o.Limits.MinSide = pixels.Oversample * keepFactor * o.ImageSize
 	s := &Set{options: o}
 	s.resizers.New = func() any { return new(pixels.Resizer) }
 	var names []string

@@ -25,13 +25,22 @@ func convert(m image.Image, orientation int) Image {
 	line := make([]uint8, 3*w)
 	for y := range h {
 		row(line, y)
-		start, step := placeRow(y, w, h, orientation)
-		for x := range w {
-			s, d := line[3*x:][:3], dst.Pix[start+x*step:][:3]
-			d[0], d[1], d[2] = s[0], s[1], s[2]
-		}
+		placeLine(dst.Pix, line, y, w, h, orientation)
 	}
 	return dst
+}
+
+// placeLine writes row y of a stored picture of w by h where it belongs in the upright one.
+func placeLine(dst, line []uint8, y, w, h, orientation int) {
+	if orientation <= 1 {
+		copy(dst[3*w*y:3*w*(y+1)], line)
+		return
+	}
+	start, step := placeRow(y, w, h, orientation)
+	for x := range w {
+		s, d := line[3*x:][:3], dst[start+x*step:][:3]
+		d[0], d[1], d[2] = s[0], s[1], s[2]
+	}
 }
 
 // placeRow returns where row y of a stored picture of w by h begins in the upright one, and the distance from each

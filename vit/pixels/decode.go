@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 
 	"golang.org/x/image/bmp"
@@ -32,7 +31,8 @@ func Load(path string, lim Limits) (Image, error) {
 
 // Decode turns a file's bytes into an upright RGB picture: grey becomes RGB, transparency is laid over white, 16-bit
 // samples keep their upper byte, CMYK is converted, EXIF orientation is applied; colour profiles are ignored. Of a GIF
-// the first frame counts, on its canvas; of a multi-page TIFF the first page.
+// the first frame counts, on its canvas; of a multi-page TIFF the first page. A large JPEG is decoded at a half, a quarter
+// or an eighth of its size if lim.MinSide allows it.
 //
 // Errors are one line with the format and the reason. Damaged data never panics.
 func Decode(data []byte, lim Limits) (img Image, err error) {
@@ -49,6 +49,12 @@ func Decode(data []byte, lim Limits) (img Image, err error) {
 	hd, err := admit(f, data, lim.withDefaults())
 	if err != nil {
 		return Image{}, decodeError(f, err)
+	}
+	if f == JPEG {
+		if img, err = decodeJPEG(hd); err != nil {
+			return Image{}, decodeError(f, err)
+		}
+		return img, nil
 	}
 	m, err := decodeFormat(f, data)
 	if err != nil {
@@ -76,8 +82,6 @@ func Decode(data []byte, lim Limits) (img Image, err error) {
 func decodeFormat(f Format, data []byte) (image.Image, error) {
 	r := bytes.NewReader(data)
 	switch f {
-	case JPEG:
-		return jpeg.Decode(r)
 	case PNG:
 		return png.Decode(r)
 	case GIF:

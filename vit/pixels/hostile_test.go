@@ -143,16 +143,15 @@ func TestLimits(t *testing.T) {
 func TestTooManyScans(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(hostileDir, "bomb_jpeg_prog_eobrun_8192.jpg"))
 	require.NoError(t, err)
-	hd, err := readJPEGHeader(data)
+	hd, err := readHeader(JPEG, data)
 	require.NoError(t, err)
 	require.Equal(t, 1, hd.scans)
-	require.EqualValues(t, 5*8192*8192, hd.decoder)
 	for i := 0; i+9 < len(data); i++ { // make it 256 by 256
 		if data[i] == 0xff && data[i+1] == 0xc2 {
 			copy(data[i+5:], []byte{1, 0, 1, 0})
 		}
 	}
-	scan := []byte{0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0}
+	scan := []byte{0xff, 0xda, 0, 8, 1, 1, 0, 1, 63, 0}
 	many := data[:len(data)-2]
 	for range maxScans {
 		many = append(many, scan...)

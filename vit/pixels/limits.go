@@ -11,6 +11,8 @@ import (
 	"image/png"
 	"io"
 
+	"edgejepa/vit/pixels/jpeg"
+
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
@@ -20,10 +22,20 @@ import (
 // decoders allocate what a header claims, and running out of memory cannot be recovered from. A field that is zero
 // takes its default.
 type Limits struct {
-	MaxPixels int64 // width times height; default 64 million
+	MaxPixels int64 // width times height as stored; default 64 million
 	MaxBytes  int64 // memory while decoding: the decoder's buffers and the RGB picture; default 256 MiB
 	MaxFile   int64 // bytes of the file; default 64 MiB
+
+	// MinSide is how many pixels of the shorter side are needed; 0 means all. A JPEG that has at least 2, 4 or 8 times
+	// as many is decoded at that fraction of its size, for a fraction of the time and memory. For a picture that will be
+	// scaled it is Oversample times the side that it will have.
+	MinSide int
 }
+
+// Oversample is by how much a picture that is decoded at reduced size should be larger than what it is scaled to. With 2
+// the resizer's kernel decides what a pixel is made of: the result is within a level of that from the whole picture, on
+// average, where it would be three levels off with 1.
+const Oversample = 2
 
 const (
 	defaultMaxPixels = 64_000_000
@@ -52,8 +64,12 @@ func (l Limits) withDefaults() Limits {
 type header struct {
 	w, h    int
 	decoder int64  // bytes the decoder will allocate, estimated from above
+	rgb     int64  // bytes of the picture that comes out
 	scans   int    // of a JPEG
 	tags    []byte // the first EXIF block, or a whole TIFF file; nil if there is none
+
+	jpeg        *jpeg.Header
+	denominator int // at which a JPEG is decoded
 }
 
 // admit reads the header of a supported format and refuses pictures that go over the limits.
@@ -68,7 +84,11 @@ func admit(f Format, data []byte, lim Limits) (header, error) {
 	if int64(hd.w) > lim.MaxPixels/int64(hd.h) {
 		return header{}, fmt.Errorf("%dx%d pixels are over the limit of %.4g megapixels", hd.w, hd.h, float64(lim.MaxPixels)/1e6)
 	}
-	if need := hd.decoder + 3*int64(hd.w)*int64(hd.h); need > lim.MaxBytes {
+	hd.rgb = 3 * int64(hd.w) * int64(hd.h)
+	if hd.jpeg != nil {
+		hd.reduce(lim.MinSide)
+	}
+	if need := hd.decoder + hd.rgb; need > lim.MaxBytes {
 		return header{}, fmt.Errorf("%dx%d pixels need %d MB to decode, over the limit of %d MB", hd.w, hd.h, need/1_000_000, lim.MaxBytes/1_000_000)
 	}
 	if hd.scans > maxScans || int64(hd.scans)*int64(hd.w)*int64(hd.h) > maxScanPixels {
@@ -86,7 +106,11 @@ func readHeader(f Format, data []byte) (header, error) {
 	perPixel := int64(4)
 	switch f {
 	case JPEG:
-		return readJPEGHeader(data)
+		h, err := jpeg.ReadHeader(data)
+		if err != nil {
+			return header{}, err
+		}
+		return header{w: h.W, h: h.H, scans: h.Scans, tags: h.EXIF, jpeg: h}, nil
 	case PNG:
 		if cfg, err = png.DecodeConfig(r); err == nil {
 			perPixel = pngBytesPerPixel(data)

@@ -67,7 +67,7 @@ func tagInt(v any) int64 {
 	return 0
 }
 
-// exifMagic opens the EXIF segment of a JPEG, and the EXIF chunk of some WebP files.
+// exifMagic opens the EXIF chunk of some WebP files, as it does the segment of a JPEG.
 var exifMagic = []byte("Exif\x00\x00")
 
 // pngEXIF returns the first eXIf chunk of a PNG file, or nil.

@@ -10,7 +10,12 @@ package pixels
 type Image struct {
 	W, H int
 	Pix  []uint8
+	trim trim
 }
+
+// trim says by how many eighths of a pixel the outermost columns and rows reach beyond the scene: those of a picture that
+// was decoded at an eighth of its size, if its width or height is no multiple of 8. Bounds leaves that out.
+type trim struct{ left, top, right, bottom uint8 }
 
 // NewImage returns a black picture.
 func NewImage(w, h int) Image { return Image{W: w, H: h, Pix: make([]uint8, 3*w*h)} }
@@ -28,7 +33,7 @@ func (m *Image) reshape(w, h int) {
 	} else {
 		m.Pix = m.Pix[:n]
 	}
-	m.W, m.H = w, h
+	m.W, m.H, m.trim = w, h, trim{}
 }
 
 // valid says whether Pix holds what W and H promise.

@@ -38,8 +38,16 @@ func (f Filter) weight(x float64) float64 {
 // Box is a rectangle of a picture in pixels; its edges need not fall on pixel boundaries.
 type Box struct{ X0, Y0, X1, Y1 float32 }
 
-// Bounds returns the whole picture as a box.
-func (m Image) Bounds() Box { return Box{X1: float32(m.W), Y1: float32(m.H)} }
+// Bounds returns the whole scene as a box: the whole picture, or a little less on two sides of one that was decoded at
+// reduced size.
+func (m Image) Bounds() Box {
+	const unit = 8
+	return Box{float32(m.trim.left) / unit, float32(m.trim.top) / unit,
+		float32(m.W) - float32(m.trim.right)/unit, float32(m.H) - float32(m.trim.bottom)/unit}
+}
+
+// Size returns the sides of a box.
+func (b Box) Size() (w, h float64) { return float64(b.X1 - b.X0), float64(b.Y1 - b.Y0) }
 
 // Resizer scales pictures exactly as Pillow's Image.resize(size, filter, box) does: a horizontal and a vertical pass,
 // each of which rounds to 8 bits, with weights in fixed point (Pillow, src/libImaging/Resample.c). It keeps its
@@ -108,7 +116,7 @@ func (r *Resizer) Resize(dst *Image, src Image, box Box, w, h int, f Filter) {
 	if !(box.X0 >= 0 && box.Y0 >= 0 && box.X1 <= float32(src.W) && box.Y1 <= float32(src.H) && box.X0 < box.X1 && box.Y0 < box.Y1) {
 		panic("pixels: Resize: the box must lie inside the source and not be empty")
 	}
-	if w == src.W && h == src.H && box == src.Bounds() {
+	if w == src.W && h == src.H && box == (Box{X1: float32(w), Y1: float32(h)}) {
 		dst.reshape(w, h)
 		copy(dst.Pix, src.Pix)
 		return

@@ -14,6 +14,10 @@ type Spec struct {
 	Mean, Std [3]float32 // of red, green and blue, on the scale from 0 to 1
 }
 
+// MinSide is the shorter side that a picture should have for Crop to see no difference from a larger one: the value for
+// Limits.MinSide.
+func (s Spec) MinSide() int { return Oversample * s.Size }
+
 // Preprocessor makes a model's input from pictures of any size. It keeps its buffers and is not for concurrent use:
 // make one a worker.
 type Preprocessor struct {
@@ -55,14 +59,15 @@ func CenterCrop(dst *Image, r *Resizer, src Image, size int) {
 	if size <= 0 || !src.valid() {
 		panic("pixels: CenterCrop: the size must be positive and the source complete")
 	}
-	if src.W == size && src.H == size {
+	if src.W == size && src.H == size && src.trim == (trim{}) {
 		dst.reshape(size, size)
 		copy(dst.Pix, src.Pix)
 		return
 	}
-	scale := float64(size) / float64(min(src.W, src.H))
-	w := int(math.RoundToEven(float64(src.W) * scale))
-	h := int(math.RoundToEven(float64(src.H) * scale))
+	width, height := src.Bounds().Size()
+	scale := float64(size) / min(width, height)
+	w := int(math.RoundToEven(width * scale))
+	h := int(math.RoundToEven(height * scale))
 	x, y := (w-size)/2, (h-size)/2
 	r.resize(dst, src, src.Bounds(), w, h, window{x, y, x + size, y + size}, Bicubic)
 }

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// amd64 prints AVX2 without FMA: Y registers, operands last to first.
+// amd64 prints AVX2 and F16C without FMA: Y registers, operands last to first.
 type amd64 struct {
 	printer
 	index map[uint32]int
@@ -18,7 +18,7 @@ func (*amd64) inMemory(o op, v *value) bool {
 		return false
 	}
 	switch o.code {
-	case opAdd, opMul, opAnd, opAddInt:
+	case opAdd, opMul, opAnd, opAddInt, opXor, opMulInt:
 		return o.a != o.b
 	case opSub, opDiv, opMax, opLess:
 		return v == o.b && v != o.a
@@ -33,7 +33,7 @@ var amd64Pointers = []string{"DI", "SI", "DX", "BX", "R8", "R9", "R10", "R11"}
 
 // amd64Op holds the instructions that are dst = a op b, written "op b, a, dst".
 var amd64Op = map[opcode]string{opAdd: "VADDPS", opSub: "VSUBPS", opMul: "VMULPS", opDiv: "VDIVPS", opMax: "VMAXPS",
-	opAnd: "VANDPS", opAddInt: "VPADDD", opAdd64: "VADDPD", opMul64: "VMULPD"}
+	opAnd: "VANDPS", opAddInt: "VPADDD", opAdd64: "VADDPD", opMul64: "VMULPD", opXor: "VXORPS", opMulInt: "VPMULLD", opMin: "VMINPS"}
 
 func printAMD64(list []*kernel) ([]byte, error) {
 	p := &amd64{}
@@ -90,6 +90,8 @@ func (p *amd64) routine() {
 			p.ins("", "ADDQ $%d, %s", block*4, p.ptr[a])
 		case stepFloat:
 			p.ins("", "ADDQ $4, %s", p.ptr[a])
+		case stepHalf:
+			p.ins("", "ADDQ $%d, %s", block*2, p.ptr[a])
 		case stepStride:
 			p.ins("", "ADDQ %s, %s", stride, p.ptr[a])
 		}
@@ -167,6 +169,12 @@ func (p *amd64) op(o op) {
 			p.ins(comment, "VBROADCASTSS (%s), Y%d", p.ptr[o.ptr], d)
 		case opStore:
 			p.ins(comment, "VMOVUPS Y%d, %d(%s)", p.r(a, u), 32*u, p.ptr[o.ptr])
+		case opLoadHalf:
+			p.ins(comment, "VCVTPH2PS %d(%s), Y%d", 16*u, p.ptr[o.ptr], d)
+		case opStoreHalf:
+			p.ins(comment, "VMOVUPS X%d, %d(%s)", p.r(a, u), 16*u, p.ptr[o.ptr])
+		case opToHalf:
+			p.ins(comment, "VCVTPS2PH $0, Y%d, X%d", p.r(a, u), d)
 		case opSqrt:
 			p.ins(comment, "VSQRTPS Y%d, Y%d", p.r(a, u), d)
 		case opLess:
@@ -175,6 +183,8 @@ func (p *amd64) op(o op) {
 			p.ins(comment, "VANDNPS Y%d, Y%d, Y%d", p.r(a, u), p.r(b, u), d)
 		case opShl:
 			p.ins(comment, "VPSLLD $%d, Y%d, Y%d", o.imm, p.r(a, u), d)
+		case opShr:
+			p.ins(comment, "VPSRLD $%d, Y%d, Y%d", o.imm, p.r(a, u), d)
 		case opSelect:
 			p.ins(comment, "VBLENDVPS Y%d, Y%d, Y%d, Y%d", p.r(a, u), p.r(o.b, u), p.r(o.c, u), d)
 		case opLow:

@@ -28,11 +28,15 @@ var arm64Macro = []struct {
 	{"FCVTL2D2", 0x4e617800, true, "d = float64(upper half of n)"},
 	{"FADD2D", 0x4e60d400, false, "d = n + m, float64"},
 	{"FMUL2D", 0x6e60dc00, false, "d = n * m, float64"},
+	{"MUL4S", 0x4ea09c00, false, "d = n * m, uint32"},
+	{"FMIN4S", 0x4ea0f400, false, "d = n < m ? n : m, NaN if either is"},
+	{"FCVTL4S", 0x0e217800, true, "d = float32(four halves, the lower half of n)"},
+	{"FCVTN4H", 0x0e216800, true, "lower half of d = halves(n)"},
 }
 
 // arm64Op holds the operations that are one of these macros.
 var arm64Op = map[opcode]string{opAdd: "FADD4S", opSub: "FSUB4S", opMul: "FMUL4S", opDiv: "FDIV4S", opAndNot: "BIC16B",
-	opAdd64: "FADD2D", opMul64: "FMUL2D"}
+	opAdd64: "FADD2D", opMul64: "FMUL2D", opMulInt: "MUL4S", opMin: "FMIN4S"}
 
 func (*arm64) registers() int           { return 32 }
 func (*arm64) vectors() int             { return block / 4 }
@@ -110,6 +114,8 @@ func (p *arm64) routine() {
 			p.ins("", "ADD $%d, %s", block*4, p.ptr[a])
 		case stepFloat:
 			p.ins("", "ADD $4, %s", p.ptr[a])
+		case stepHalf:
+			p.ins("", "ADD $%d, %s", block*2, p.ptr[a])
 		case stepStride:
 			p.ins("", "ADD %s, %s", arm64Stride, p.ptr[a])
 		}
@@ -170,6 +176,12 @@ func (p *arm64) op(o op) {
 			p.ins(comment, "VLD1R (%s), [V%d.S4]", p.ptr[o.ptr], d)
 		case opStore:
 			p.ins(comment, "FMOVQ F%d, %d(%s)", r(o.a), 16*u, p.ptr[o.ptr])
+		case opLoadHalf:
+			p.ins(comment, "FMOVD %d(%s), F%d", 8*u, p.ptr[o.ptr], d)
+		case opStoreHalf:
+			p.ins(comment, "FMOVD F%d, %d(%s)", r(o.a), 8*u, p.ptr[o.ptr])
+		case opToHalf:
+			p.ins(comment, "FCVTN4H(%d, %d)", d, r(o.a))
 		case opSqrt:
 			p.ins(comment, "FSQRT4S(%d, %d)", d, r(o.a))
 		case opLess:
@@ -189,6 +201,10 @@ func (p *arm64) op(o op) {
 			p.ins(comment, "VAND V%d.B16, V%d.B16, V%d.B16", r(o.b), r(o.a), d)
 		case opShl:
 			p.ins(comment, "VSHL $%d, V%d.S4, V%d.S4", o.imm, r(o.a), d)
+		case opShr:
+			p.ins(comment, "VUSHR $%d, V%d.S4, V%d.S4", o.imm, r(o.a), d)
+		case opXor:
+			p.ins(comment, "VEOR V%d.B16, V%d.B16, V%d.B16", r(o.b), r(o.a), d)
 		case opAddInt:
 			p.ins(comment, "VADD V%d.S4, V%d.S4, V%d.S4", r(o.b), r(o.a), d)
 		case opLow:
@@ -199,4 +215,7 @@ func (p *arm64) op(o op) {
 			p.ins(comment, "%s(%d, %d, %d)", arm64Op[o.code], d, r(o.a), r(o.b))
 		}
 	})
+	if o.code == opLoadHalf { // after all loads, so that an in-order core need not wait for each
+		each(n, "", func(u int, _ string) { p.ins("", "FCVTL4S(%d, %d)", p.r(o.dst, u), p.r(o.dst, u)) })
+	}
 }

@@ -43,6 +43,7 @@ const (
 	stepNone               // accumulators stay
 	stepStride             // to the next row, by the bytes in another argument
 	stepFloat              // by one float32
+	stepHalf               // by one block of halves
 )
 
 // value is what an operation yields: one register for each vector of a block, or a single one if it is the same
@@ -53,7 +54,7 @@ type value struct {
 	kind   valueKind
 	bits   uint32 // of a constant
 	from   *arg   // of a scalar or an accumulator
-	wide   int    // of an accumulator: 0 float32; 1, 2 the low or high halves of float64
+	wide   int    // of an accumulator: 0 for 32 bits; 1, 2 the low or high halves of float64
 }
 
 type valueKind int
@@ -77,49 +78,62 @@ type op struct {
 type opcode int
 
 const (
-	opLoad   opcode = iota
-	opLoad1         // one float32 for all lanes
-	opStore         //
-	opAdd           // a + b
-	opSub           // a - b
-	opMul           // a * b
-	opDiv           // a / b
-	opSqrt          // sqrt(a)
-	opMax           // a > b ? a : b
-	opLess          // a < b ? all ones : 0
-	opSelect        // bits of b where a is all ones, else of c
-	opAnd           // a & b
-	opAndNot        // a &^ b
-	opShl           // a << imm, as uint32
-	opAddInt        // a + b, as uint32
-	opLow           // float64 of the lower half of a
-	opHigh          // float64 of the upper half of a
-	opAdd64         // a + b in float64
-	opMul64         // a * b in float64
+	opLoad      opcode = iota
+	opLoad1            // one float32 for all lanes
+	opStore            //
+	opAdd              // a + b
+	opSub              // a - b
+	opMul              // a * b
+	opDiv              // a / b
+	opSqrt             // sqrt(a)
+	opMax              // a > b ? a : b
+	opLess             // a < b ? all ones : 0
+	opSelect           // bits of b where a is all ones, else of c
+	opAnd              // a & b
+	opAndNot           // a &^ b
+	opShl              // a << imm, as uint32
+	opAddInt           // a + b, as uint32
+	opLow              // float64 of the lower half of a
+	opHigh             // float64 of the upper half of a
+	opAdd64            // a + b in float64
+	opMul64            // a * b in float64
+	opLoadHalf         // float32 of halves
+	opToHalf           // halves of float32, to nearest even, in the lower half of the register
+	opStoreHalf        // what opToHalf yields
+	opXor              // a ^ b
+	opShr              // a >> imm, as uint32
+	opMulInt           // a * b, as uint32
+	opMin              // a < b ? a : b; a is not NaN
 )
 
 // String is the operation in Go's terms, for the comments of the listing.
 func (o op) String() string {
 	switch o.code {
-	case opLoad, opLoad1:
+	case opLoad, opLoad1, opLoadHalf:
 		return fmt.Sprintf("%s = %s[]", o.dst.name, o.ptr.name)
-	case opStore:
+	case opStore, opStoreHalf:
 		return fmt.Sprintf("%s[] = %s", o.ptr.name, o.a.name)
+	case opToHalf:
+		return fmt.Sprintf("%s = half(%s)", o.dst.name, o.a.name)
 	case opSqrt:
 		return fmt.Sprintf("%s = sqrt(%s)", o.dst.name, o.a.name)
 	case opMax:
 		return fmt.Sprintf("%s = %s > %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.a.name, o.b.name)
+	case opMin:
+		return fmt.Sprintf("%s = %s < %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.a.name, o.b.name)
 	case opSelect:
 		return fmt.Sprintf("%s = %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.c.name)
 	case opShl:
 		return fmt.Sprintf("%s = %s << %d", o.dst.name, o.a.name, o.imm)
+	case opShr:
+		return fmt.Sprintf("%s = %s >> %d", o.dst.name, o.a.name, o.imm)
 	case opLow:
 		return fmt.Sprintf("%s = float64(%s), lower half", o.dst.name, o.a.name)
 	case opHigh:
 		return fmt.Sprintf("%s = float64(%s), upper half", o.dst.name, o.a.name)
 	}
 	sign := map[opcode]string{opAdd: "+", opSub: "-", opMul: "*", opDiv: "/", opLess: "<", opAnd: "&", opAndNot: "&^",
-		opAddInt: "+", opAdd64: "+", opMul64: "*"}[o.code]
+		opAddInt: "+", opAdd64: "+", opMul64: "*", opXor: "^", opMulInt: "*"}[o.code]
 	if o.dst == o.a {
 		return fmt.Sprintf("%s %s= %s", o.dst.name, sign, o.b.name)
 	}
@@ -163,6 +177,9 @@ func (k *kernel) frame() int {
 // slice declares a pointer to a run of float32 that the loop walks through.
 func (k *kernel) slice(name string) *arg { return k.arg(name, pointer, stepBlock) }
 
+// halves declares a pointer to a run of halves that the loop walks through.
+func (k *kernel) halves(name string) *arg { return k.arg(name, pointer, stepHalf) }
+
 // column declares a pointer that moves from row to row; rows sets the stride.
 func (k *kernel) column(name string) *arg { return k.arg(name, pointer, stepStride) }
 
@@ -188,12 +205,12 @@ func (k *kernel) add1(v *value) *value {
 	return v
 }
 
-// scalar declares a float32 argument.
+// scalar declares an argument of 32 bits.
 func (k *kernel) scalar(name string) *value {
 	return k.add1(&value{name: name, shared: true, kind: argument, from: k.arg(name, scalar, stepNone)})
 }
 
-// lanes declares a pointer to one float32 a lane: an accumulator, read before the loop and written after it.
+// lanes declares a pointer to one float32 or uint32 a lane: an accumulator, read before the loop and written after it.
 func (k *kernel) lanes(name string) *value {
 	return k.add1(&value{name: name, kind: accumulator, from: k.arg(name, pointer, stepNone)})
 }
@@ -238,15 +255,26 @@ func (k *kernel) load1(p *arg) *value {
 
 func (k *kernel) store(p *arg, v *value) { k.emit(op{code: opStore, a: v, ptr: p}) }
 
+func (k *kernel) loadHalf(p *arg) *value {
+	return k.emit(op{code: opLoadHalf, dst: k.add1(&value{name: p.name}), ptr: p})
+}
+
+func (k *kernel) storeHalf(p *arg, v *value) {
+	k.emit(op{code: opStoreHalf, a: k.binary(opToHalf, "h", v, nil), ptr: p})
+}
+
 func (k *kernel) add(name string, a, b *value) *value    { return k.binary(opAdd, name, a, b) }
 func (k *kernel) sub(name string, a, b *value) *value    { return k.binary(opSub, name, a, b) }
 func (k *kernel) mul(name string, a, b *value) *value    { return k.binary(opMul, name, a, b) }
 func (k *kernel) div(name string, a, b *value) *value    { return k.binary(opDiv, name, a, b) }
 func (k *kernel) max(name string, a, b *value) *value    { return k.binary(opMax, name, a, b) }
+func (k *kernel) min(name string, a, b *value) *value    { return k.binary(opMin, name, a, b) }
 func (k *kernel) less(name string, a, b *value) *value   { return k.binary(opLess, name, a, b) }
 func (k *kernel) and(name string, a, b *value) *value    { return k.binary(opAnd, name, a, b) }
 func (k *kernel) andNot(name string, a, b *value) *value { return k.binary(opAndNot, name, a, b) }
 func (k *kernel) addInt(name string, a, b *value) *value { return k.binary(opAddInt, name, a, b) }
+func (k *kernel) mulInt(name string, a, b *value) *value { return k.binary(opMulInt, name, a, b) }
+func (k *kernel) xor(name string, a, b *value) *value    { return k.binary(opXor, name, a, b) }
 func (k *kernel) mul64(name string, a, b *value) *value  { return k.binary(opMul64, name, a, b) }
 func (k *kernel) sqrt(name string, a *value) *value      { return k.binary(opSqrt, name, a, nil) }
 func (k *kernel) low(name string, a *value) *value       { return k.binary(opLow, name, a, nil) }
@@ -256,6 +284,10 @@ func (k *kernel) shl(name string, a *value, n int) *value {
 	return k.emit(op{code: opShl, dst: k.add1(&value{name: name}), a: a, imm: n})
 }
 
+func (k *kernel) shr(name string, a *value, n int) *value {
+	return k.emit(op{code: opShr, dst: k.add1(&value{name: name}), a: a, imm: n})
+}
+
 // choose returns mask ? a : b; it must be the mask's last use.
 func (k *kernel) choose(name string, mask, a, b *value) *value {
 	return k.emit(op{code: opSelect, dst: k.add1(&value{name: name}), a: mask, b: a, c: b})
@@ -263,6 +295,9 @@ func (k *kernel) choose(name string, mask, a, b *value) *value {
 
 // accumulate is acc += v.
 func (k *kernel) accumulate(acc, v *value) { k.emit(op{code: opAdd, dst: acc, a: acc, b: v}) }
+
+// accumulateInt is acc += v, as uint32.
+func (k *kernel) accumulateInt(acc, v *value) { k.emit(op{code: opAddInt, dst: acc, a: acc, b: v}) }
 
 // accumulate64 is acc += v in float64.
 func (k *kernel) accumulate64(acc, v *value) { k.emit(op{code: opAdd64, dst: acc, a: acc, b: v}) }

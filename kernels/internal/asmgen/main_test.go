@@ -57,6 +57,10 @@ func TestARM64Encodings(t *testing.T) {
 		"FCVTL2D2": 0x4e617823, // fcvtl2 v3.2d, v1.4s
 		"FADD2D":   0x4e62d423, // fadd v3.2d, v1.2d, v2.2d
 		"FMUL2D":   0x6e62dc23, // fmul v3.2d, v1.2d, v2.2d
+		"MUL4S":    0x4ea29c23, // mul v3.4s, v1.4s, v2.4s
+		"FMIN4S":   0x4ea2f423, // fmin v3.4s, v1.4s, v2.4s
+		"FCVTL4S":  0x0e217823, // fcvtl v3.4s, v1.4h
+		"FCVTN4H":  0x0e216823, // fcvtn v3.4h, v1.4s
 	}
 	require.Len(t, arm64Macro, len(want))
 	for _, m := range arm64Macro {

@@ -223,8 +223,7 @@ func routines() []*kernel {
 			mi := k.load(m)
 			mi = k.add("m", mi, k.mul("dm", k.sub("dm", gi, mi), b1))
 			k.store(m, mi)
-			vi := k.mul("v", k.load(v), b2)
-			vi = k.add("v", vi, k.mul("gg", k.mul("gg", gi, gi), a2))
+			vi := k.secondMoment(k.load(v), gi, b2, a2)
 			k.store(v, vi)
 			den := k.add("den", k.mul("den", k.sqrt("den", vi), inv2), eps)
 			step := k.mul("step", k.div("step", mi, den), rate)
@@ -235,6 +234,7 @@ func routines() []*kernel {
 			}
 		})
 	}
+	halfRoutines(define)
 	return list
 }
 
@@ -251,6 +251,12 @@ func (k *kernel) xhat(x, mean, rstd *value) *value {
 func (k *kernel) lerp(a, b, m, m1 *value) *value {
 	a = k.mul("a", a, m)
 	return k.add("a", a, k.mul("b", b, m1))
+}
+
+// secondMoment is v*b2 + g*g*a2.
+func (k *kernel) secondMoment(v, g, b2, a2 *value) *value {
+	v = k.mul("v", v, b2)
+	return k.add("v", v, k.mul("gg", k.mul("gg", g, g), a2))
 }
 
 // sumSquares adds the squares of v, in float64.

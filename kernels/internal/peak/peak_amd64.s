@@ -2,24 +2,32 @@
 
 #include "textflag.h"
 
-// Loops of multiply-adds on registers alone: twelve independent chains, more than latency times throughput on any core.
+// Each loop has twelve independent chains, more than latency times throughput on any core. An operation of three
+// instructions goes through a register of its own, which the core renames.
 
-// func loopAVX2(n int)
-TEXT ·loopAVX2(SB), NOSPLIT, $0-8
-	MOVQ n+0(FP), CX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
+// CLEAR zeroes registers 0 to 12, to their full width: the accumulators and the operand.
+#define CLEAR \
+	VXORPS Y0, Y0, Y0; \
+	VXORPS Y1, Y1, Y1; \
+	VXORPS Y2, Y2, Y2; \
+	VXORPS Y3, Y3, Y3; \
+	VXORPS Y4, Y4, Y4; \
+	VXORPS Y5, Y5, Y5; \
+	VXORPS Y6, Y6, Y6; \
+	VXORPS Y7, Y7, Y7; \
+	VXORPS Y8, Y8, Y8; \
+	VXORPS Y9, Y9, Y9; \
+	VXORPS Y10, Y10, Y10; \
+	VXORPS Y11, Y11, Y11; \
 	VXORPS Y12, Y12, Y12
+
+// DPBUSD is VPDPBUSD in VEX form on 256 bits; rb holds the high bits of the first and the last register, modrm the rest.
+#define DPBUSD(rb, modrm) BYTE $0xc4; BYTE $rb; BYTE $0x1d; BYTE $0x50; BYTE $modrm
+
+// func loopFMA256(turns int)
+TEXT ·loopFMA256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
 
 more:
 	VFMADD231PS Y12, Y12, Y0
@@ -39,22 +47,10 @@ more:
 	VZEROUPPER
 	RET
 
-// func loopAVX512(n int)
-TEXT ·loopAVX512(SB), NOSPLIT, $0-8
-	MOVQ n+0(FP), CX
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-	VXORPS Z6, Z6, Z6
-	VXORPS Z7, Z7, Z7
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
+// func loopFMA512(turns int)
+TEXT ·loopFMA512(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
 
 more:
 	VFMADD231PS Z12, Z12, Z0
@@ -72,4 +68,271 @@ more:
 	DECQ CX
 	JNZ  more
 	VZEROUPPER
+	RET
+
+// func loopPMADDWD256(turns int)
+TEXT ·loopPMADDWD256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y0, Y0
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y1, Y1
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y2, Y2
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y3, Y3
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y4, Y4
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y5, Y5
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y6, Y6
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y7, Y7
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y8, Y8
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y9, Y9
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y10, Y10
+	VPMADDWD Y12, Y12, Y13
+	VPADDD Y13, Y11, Y11
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// CHAIN is two signed products of bytes, added in 16 bits before they are widened: 64 multiply-adds.
+#define CHAIN(sum) \
+	VPSIGNB Y12, Y12, Y13; \
+	VPSIGNB Y12, Y12, Y14; \
+	VPMADDUBSW Y13, Y12, Y13; \
+	VPMADDUBSW Y14, Y12, Y14; \
+	VPADDW Y13, Y14, Y13; \
+	VPMADDWD Y12, Y13, Y13; \
+	VPADDD Y13, sum, sum
+
+// func loopCHAINS256(turns int)
+TEXT ·loopCHAINS256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	CHAIN(Y0)
+	CHAIN(Y1)
+	CHAIN(Y2)
+	CHAIN(Y3)
+	CHAIN(Y4)
+	CHAIN(Y5)
+	CHAIN(Y6)
+	CHAIN(Y7)
+	CHAIN(Y8)
+	CHAIN(Y9)
+	CHAIN(Y10)
+	CHAIN(Y11)
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// func loopPMADDUBSW256(turns int)
+TEXT ·loopPMADDUBSW256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y0, Y0
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y1, Y1
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y2, Y2
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y3, Y3
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y4, Y4
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y5, Y5
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y6, Y6
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y7, Y7
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y8, Y8
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y9, Y9
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y10, Y10
+	VPMADDUBSW Y12, Y12, Y13
+	VPMADDWD Y12, Y13, Y13
+	VPADDD Y13, Y11, Y11
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// func loopDPBUSD256(turns int)
+TEXT ·loopDPBUSD256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	DPBUSD(0xc2, 0xc4) // vpdpbusd ymm0, ymm12, ymm12
+	DPBUSD(0xc2, 0xcc) // vpdpbusd ymm1, ymm12, ymm12
+	DPBUSD(0xc2, 0xd4) // vpdpbusd ymm2, ymm12, ymm12
+	DPBUSD(0xc2, 0xdc) // vpdpbusd ymm3, ymm12, ymm12
+	DPBUSD(0xc2, 0xe4) // vpdpbusd ymm4, ymm12, ymm12
+	DPBUSD(0xc2, 0xec) // vpdpbusd ymm5, ymm12, ymm12
+	DPBUSD(0xc2, 0xf4) // vpdpbusd ymm6, ymm12, ymm12
+	DPBUSD(0xc2, 0xfc) // vpdpbusd ymm7, ymm12, ymm12
+	DPBUSD(0x42, 0xc4) // vpdpbusd ymm8, ymm12, ymm12
+	DPBUSD(0x42, 0xcc) // vpdpbusd ymm9, ymm12, ymm12
+	DPBUSD(0x42, 0xd4) // vpdpbusd ymm10, ymm12, ymm12
+	DPBUSD(0x42, 0xdc) // vpdpbusd ymm11, ymm12, ymm12
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// func loopDPBUSD512(turns int)
+TEXT ·loopDPBUSD512(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	VPDPBUSD Z12, Z12, Z0
+	VPDPBUSD Z12, Z12, Z1
+	VPDPBUSD Z12, Z12, Z2
+	VPDPBUSD Z12, Z12, Z3
+	VPDPBUSD Z12, Z12, Z4
+	VPDPBUSD Z12, Z12, Z5
+	VPDPBUSD Z12, Z12, Z6
+	VPDPBUSD Z12, Z12, Z7
+	VPDPBUSD Z12, Z12, Z8
+	VPDPBUSD Z12, Z12, Z9
+	VPDPBUSD Z12, Z12, Z10
+	VPDPBUSD Z12, Z12, Z11
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// Division and root, of ones.
+
+// func loopDIV256(turns int)
+TEXT ·loopDIV256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+	VPCMPEQD Y12, Y12, Y12
+	VPSLLD $25, Y12, Y12
+	VPSRLD $2, Y12, Y12 // 1.0 in every lane
+
+more:
+	VDIVPS Y12, Y12, Y0
+	VDIVPS Y12, Y12, Y1
+	VDIVPS Y12, Y12, Y2
+	VDIVPS Y12, Y12, Y3
+	VDIVPS Y12, Y12, Y4
+	VDIVPS Y12, Y12, Y5
+	VDIVPS Y12, Y12, Y6
+	VDIVPS Y12, Y12, Y7
+	VDIVPS Y12, Y12, Y8
+	VDIVPS Y12, Y12, Y9
+	VDIVPS Y12, Y12, Y10
+	VDIVPS Y12, Y12, Y11
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// func loopSQRT256(turns int)
+TEXT ·loopSQRT256(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+	VPCMPEQD Y12, Y12, Y12
+	VPSLLD $25, Y12, Y12
+	VPSRLD $2, Y12, Y12 // 1.0 in every lane
+
+more:
+	VSQRTPS Y12, Y0
+	VSQRTPS Y12, Y1
+	VSQRTPS Y12, Y2
+	VSQRTPS Y12, Y3
+	VSQRTPS Y12, Y4
+	VSQRTPS Y12, Y5
+	VSQRTPS Y12, Y6
+	VSQRTPS Y12, Y7
+	VSQRTPS Y12, Y8
+	VSQRTPS Y12, Y9
+	VSQRTPS Y12, Y10
+	VSQRTPS Y12, Y11
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// loopADDPS is a chain of 16 additions a turn.
+//
+// func loopADDPS(turns int)
+TEXT ·loopADDPS(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	CLEAR
+
+more:
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	VADDPS Y12, Y0, Y0
+	DECQ CX
+	JNZ  more
+	VZEROUPPER
+	RET
+
+// ADD8 is eight additions of one chain.
+#define ADD8 ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX; ADDQ BX, AX
+
+// loopADD is a chain of 64 additions a turn, each waiting for the one before.
+//
+// func loopADD(turns int)
+TEXT ·loopADD(SB), NOSPLIT, $0-8
+	MOVQ turns+0(FP), CX
+	MOVQ CX, BX
+
+more:
+	ADD8
+	ADD8
+	ADD8
+	ADD8
+	ADD8
+	ADD8
+	ADD8
+	ADD8
+	DECQ CX
+	JNZ  more
 	RET

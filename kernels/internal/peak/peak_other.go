@@ -2,4 +2,13 @@
 
 package peak
 
-func loopOf(string) (loop func(n int), macs int) { return nil, 0 }
+const (
+	clockChain = 0
+	floatChain = 0
+)
+
+var clockLoop func(turns int)
+
+func floatLoop() func(turns int) { return nil }
+
+func loops() []Loop { return nil }

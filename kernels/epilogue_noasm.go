@@ -1,0 +1,5 @@
+//go:build purego || !amd64
+
+package kernels
+
+func gelu(dst, x []float32) { GELU(dst, x) }

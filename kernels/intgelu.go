@@ -1,0 +1,158 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+
+	"edgejepa/fp"
+)
+
+// GELU in integers. With a = |x|, x*Phi(x) = max(x, 0) - a*Phi(-a), and the last term, the dip, is a bump below 0.17
+// that vanishes beyond a = 4: eight parabolas of width 1/2 give it within 5.1e-4, and 0 at 0. Each is
+// c0 + f*(c1 + f*c2) in units of 2^-16, f in [0, 1) across the piece, fitted for the least error with the rounding of
+// every product.
+var geluDip = [3][8]int16{
+	{0, 10142, 10421, 6567, 2978, 1013, 263, 53},
+	{16204, 3766, -3181, -4283, -2745, -1159, -352, -79},
+	{-6112, -3544, -696, 690, 788, 415, 144, 34},
+}
+
+// IntGELU is the second half of RequantGELU for one scale of its output, in 16-bit arithmetic on x in units of
+// 2^-Fraction. With · the rounded product (a*b + 2^14) >> 15,
+//
+//	a = min(|x|, 4<<Fraction - 1) << (12-Fraction)            // in units of 2^-12
+//	i, f = a >> 11, (a & 2047) << 4                           // the piece, and where in it
+//	g = max(x, 0) - (c0[i] + f·(c1[i] + f·c2[i]))·2^(Fraction-1)
+//	v = (g·mult + add) >> shift                               // the sum saturating; add = zero<<shift + 2^(shift-1)
+type IntGELU struct {
+	Fraction         int // 5 to 12: as many bits as x has room for, up to the output's largest value
+	mult, add, shift int16
+
+	wide        [4][16]int16 // for vectors: 4<<Fraction - 1, 2^(Fraction-1), mult, add
+	left, right [2]int64     // and their shifts: 12-Fraction, shift
+}
+
+// NewIntGELU returns the IntGELU for outputs of the given scale, 2^-10 to 4, and zero point, -128 to 0. GELU is never
+// below -0.17, so a zero point near -128 gives it twice the resolution of zero point 0, for nothing: the product that
+// follows lacks the constant zero * sum over k of w[j,k], which belongs into its bias.
+func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
+	if !(scale >= 0x1p-10 && scale <= 4) || zero < -128 || zero > 0 {
+		return nil, fmt.Errorf("scale %g or zero point %d of GELU is out of range: 2^-10 to 4, -128 to 0", scale, zero)
+	}
+	g := &IntGELU{Fraction: 12}
+	for most := 127.5 - float64(zero); float64(most*scale) > math.Ldexp(math.MaxInt16, -g.Fraction); {
+		g.Fraction--
+	}
+	f, x := math.Frexp(math.Ldexp(1/scale, -g.Fraction))
+	if f > 1-0x1p-16 {
+		f, x = 0.5, x+1
+	}
+	g.mult, g.shift = int16(math.RoundToEven(math.Ldexp(f, 15))), int16(-x)
+	g.add = int16(zero<<g.shift + 1<<(g.shift-1))
+	for i, v := range [4]int16{4<<g.Fraction - 1, 1 << (g.Fraction - 1), g.mult, g.add} {
+		for j := range g.wide[i] {
+			g.wide[i][j] = v
+		}
+	}
+	g.left[0], g.right[0] = int64(12-g.Fraction), int64(g.shift)
+	return g, nil
+}
+
+// RequantGELU requantises sums, applies GELU (exact form, Hendrycks and Gimpel, arXiv 1606.08415) with the precision of
+// 16 bits and rounds once to int8: for every i < rows and j < cols
+//
+//	x = clamp(v, -32768, 32767),  v by q from acc[i*ldacc+j], in units of 2^-g.Fraction
+//	dst[i*ldd+j] = int8(clamp(GELU(x)/scale + zero, -128, 127))
+//
+// so q has ratios of the sums' scale * 2^g.Fraction. But for the clamp, dst is within
+// 1/2 + 1/128 + (5.1e-4 + 1.5*2^-g.Fraction)/scale of GELU(x)/scale + zero. dst must not overlap acc.
+func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *IntGELU) {
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
+		panic("kernels: RequantGELU: an operand is smaller than its shape")
+	}
+	n := requantGELUVector(dst, ldd, acc, ldacc, rows, cols, q, g)
+	if n == cols {
+		return
+	}
+	rest := q.from(n, cols)
+	for i := range rows {
+		requantGELUGeneric(dst[i*ldd+n:i*ldd+cols], acc[i*ldacc+n:i*ldacc+cols], &rest, g)
+	}
+}
+
+func requantGELUGeneric(dst []int8, acc []int32, q *Requant, g *IntGELU) {
+	lift := uint(q.Lift) & 31
+	for j, a := range acc {
+		v := requant(a<<lift, q.Mult[j], q.Add[j], q.Shift[j])
+		dst[j] = g.apply(int16(max(min(v, math.MaxInt16), math.MinInt16)))
+	}
+}
+
+func (g *IntGELU) apply(x int16) int8 {
+	a := min(uint16(max(x, -x)), 4<<g.Fraction-1) << (12 - g.Fraction) // |-32768| as uint16
+	i, f := a>>11, int16(a&2047<<4)
+	dip := geluDip[0][i] + mulRound(f, geluDip[1][i]+mulRound(f, geluDip[2][i]))
+	y := mulRound(max(x, 0)-mulRound(dip, 1<<(g.Fraction-1)), g.mult)
+	v := max(min(int32(y)+int32(g.add), math.MaxInt16), math.MinInt16) >> g.shift
+	return int8(max(min(v, 127), -128))
+}
+
+// GELUTable returns the int8 GELU of every int8 input, for LookupI8:
+//
+//	table[uint8(q)] = int8(clamp(roundHalfUp(GELU(q*in) / out), -127, 127))
+//
+// in float64, from operations that every machine rounds alike.
+func GELUTable(in, out float64) *[256]int8 {
+	t := new([256]int8)
+	for i := range t {
+		y := math.Floor(float64(gelu64(float64(float64(int8(i))*in))/out) + 0.5)
+		t[i] = int8(max(min(y, 127), -127))
+	}
+	return t
+}
+
+// gelu64 is x*Phi(x), within 1e-15: Phi(-a) = exp(-a*a/2)/sqrt(2 pi) times a series where a is small (Marsaglia,
+// "Evaluating the normal distribution", 2004) or Laplace's continued fraction.
+func gelu64(x float64) float64 {
+	const invSqrt2Pi = 0.39894228040143267794
+	a := math.Abs(x)
+	if a > 38 {
+		return max(x, 0)
+	}
+	density := float64(fp.Exp(-float64(a*a)/2) * invSqrt2Pi)
+	var tail float64
+	if a < 3 {
+		sum, term := a, a
+		for k := 3; sum+term != sum; k += 2 {
+			term = float64(term*float64(a*a)) / float64(k)
+			sum += term
+		}
+		tail = 0.5 - float64(density*sum)
+	} else {
+		t := a
+		for k := 200; k > 0; k-- {
+			t = a + float64(k)/t
+		}
+		tail = density / t
+	}
+	return max(x, 0) - float64(a*tail)
+}
+
+// LookupI8 is dst[i] = table[uint8(src[i])]. dst may be src.
+func LookupI8(dst, src []int8, table *[256]int8) {
+	if len(dst) != len(src) {
+		panic("kernels: LookupI8: lengths differ")
+	}
+	n := lookupI8Vector(dst, src, table)
+	lookupI8Generic(dst[n:], src[n:], table)
+}
+
+func lookupI8Generic(dst, src []int8, table *[256]int8) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = table[uint8(v)]
+	}
+}

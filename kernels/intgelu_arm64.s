@@ -1,0 +1,38 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// func lookupI8Blocks(dst, src *int8, n int, table *[256]int8)
+TEXT ·lookupI8Blocks(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVD table+24(FP), R3
+	VLD1.P 64(R3), [V16.B16, V17.B16, V18.B16, V19.B16]
+	VLD1.P 64(R3), [V20.B16, V21.B16, V22.B16, V23.B16]
+	VLD1.P 64(R3), [V24.B16, V25.B16, V26.B16, V27.B16]
+	VLD1   (R3), [V28.B16, V29.B16, V30.B16, V31.B16]
+	MOVD   $64, R4
+	VDUP   R4, V7.B16
+
+	// A byte outside a quarter of the table finds 0 in the first, and leaves the result alone in the others.
+block:
+	VLD1.P 32(R1), [V0.B16, V1.B16]
+	VTBL   V0.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V2.B16
+	VTBL   V1.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V3.B16
+	VSUB   V7.B16, V0.B16, V0.B16
+	VSUB   V7.B16, V1.B16, V1.B16
+	VTBX   V0.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V2.B16
+	VTBX   V1.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V3.B16
+	VSUB   V7.B16, V0.B16, V0.B16
+	VSUB   V7.B16, V1.B16, V1.B16
+	VTBX   V0.B16, [V24.B16, V25.B16, V26.B16, V27.B16], V2.B16
+	VTBX   V1.B16, [V24.B16, V25.B16, V26.B16, V27.B16], V3.B16
+	VSUB   V7.B16, V0.B16, V0.B16
+	VSUB   V7.B16, V1.B16, V1.B16
+	VTBX   V0.B16, [V28.B16, V29.B16, V30.B16, V31.B16], V2.B16
+	VTBX   V1.B16, [V28.B16, V29.B16, V30.B16, V31.B16], V3.B16
+	VST1.P [V2.B16, V3.B16], 32(R0)
+	SUBS   $32, R2
+	BNE    block
+	RET

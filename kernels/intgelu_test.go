@@ -1,0 +1,180 @@
+package kernels
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func geluExact(x float64) float64 { return x / 2 * math.Erfc(-x/math.Sqrt2) }
+
+func TestGELU64(t *testing.T) {
+	for x := -45.0; x < 45; x += 0.0137 {
+		require.InDelta(t, geluExact(x), gelu64(x), 1e-15*max(1, math.Abs(x)), "%g", x)
+	}
+	require.Zero(t, gelu64(0))
+}
+
+// Every 16-bit x gives an int8 within the bound of RequantGELU, at every scale.
+func TestRequantGELUBound(t *testing.T) {
+	for _, zero := range []int{0, -1, -100, -127, -128} {
+		for scale := 0x1p-10; scale <= 4; scale *= 1.0905 {
+			g, err := NewIntGELU(scale, zero)
+			require.NoError(t, err)
+			require.True(t, g.Fraction >= 5 && g.Fraction <= 12 && g.shift >= 1 && g.shift <= 8 && g.mult >= 1<<14, "%+v", g)
+			worst := 0.0
+			for x := -32768; x <= 32767; x++ {
+				exact := geluExact(math.Ldexp(float64(x), -g.Fraction))/scale + float64(zero)
+				worst = max(worst, math.Abs(float64(g.apply(int16(x)))-max(min(exact, 127), -128)))
+			}
+			require.LessOrEqual(t, worst, 0.5+1./128+(5.1e-4+math.Ldexp(1.5, -g.Fraction))/scale, "scale %g: %+v", scale, g)
+			require.Greater(t, worst, 0.49)
+			require.EqualValues(t, zero, g.apply(0))
+			require.EqualValues(t, zero, g.apply(-32768))
+			if g.Fraction < 12 { // x reaches as far as the output's range
+				require.EqualValues(t, 127, g.apply(32767))
+			}
+		}
+	}
+	for _, bad := range []float64{0, -1, math.NaN(), math.Inf(1), 0x1p-11, 5} {
+		_, err := NewIntGELU(bad, 0)
+		require.Error(t, err)
+	}
+	for _, bad := range []int{-129, 1} {
+		_, err := NewIntGELU(1, bad)
+		require.Error(t, err)
+	}
+}
+
+func TestRequantGELU(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 5))
+		for n, cols := range intCols {
+			g, err := NewIntGELU(math.Ldexp(1+r.Float64(), n%11-10), -n*37%129)
+			require.NoError(t, err)
+			q := anyRequant(t, r, cols)
+			if n%2 == 0 {
+				q, _, _ = netRequant(t, r, cols, 1<<21, 1<<13)
+			}
+			rows, ld, ldacc := 1+n%5, cols+n%3, cols+n%2*5
+			acc := fillI32(r, rows*ldacc, 21, true)
+			dst := slices.Repeat([]int8{99}, rows*ld)
+			RequantGELU(dst[:(rows-1)*ld+cols], ld, acc[:(rows-1)*ldacc+cols], ldacc, rows, cols, q, g)
+			for i := range rows {
+				for j := range ld {
+					want := int8(99)
+					if j < cols {
+						v := requantOracle(acc[i*ldacc+j], q, j)
+						want = g.apply(int16(max(min(v, 32767), -32768)))
+					}
+					require.Equal(t, want, dst[i*ld+j], "cols %d [%d,%d]", cols, i, j)
+				}
+			}
+		}
+		// All 16-bit inputs, through the identity.
+		for i, scale := range []float64{0x1p-10, 0.02, 0.1, 1, 4} {
+			g, err := NewIntGELU(scale, -32*i)
+			require.NoError(t, err)
+			q, err := NewRequant([]float64{1}, []float64{0}, 1<<16)
+			require.NoError(t, err)
+			all := &Requant{q.Lift, slices.Repeat(q.Mult, 512), slices.Repeat(q.Add, 512), slices.Repeat(q.Shift, 512)}
+			acc, dst := make([]int32, 1<<16), make([]int8, 1<<16)
+			for i := range acc {
+				acc[i] = int32(i) - 32768
+			}
+			RequantGELU(dst, 512, acc, 512, 128, 512, all, g)
+			for i, x := range acc {
+				require.Equal(t, g.apply(int16(x)), dst[i], "scale %g, %d", scale, x)
+			}
+		}
+	})
+}
+
+func TestLookupI8(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(2, 5))
+		var table [256]int8
+		for i := range table {
+			table[i] = int8(r.Uint32())
+		}
+		all := make([]int8, 256)
+		for i := range all {
+			all[i] = int8(i)
+		}
+		src := slices.Concat(all, all[3:], all[:200])
+		for _, n := range append(slices.Clone(intCols), 0, 256, len(src)) {
+			dst := slices.Repeat([]int8{99}, n+1)
+			LookupI8(dst[:n], src[:n], &table)
+			for i, v := range src[:n] {
+				require.Equal(t, table[uint8(v)], dst[i], "%d of %d", i, n)
+			}
+			require.EqualValues(t, 99, dst[n])
+			inPlace := slices.Clone(src[:n])
+			LookupI8(inPlace, inPlace, &table)
+			require.Equal(t, dst[:n], inPlace)
+		}
+	})
+}
+
+func TestGELUTable(t *testing.T) {
+	for _, s := range [][2]float64{{0.03, 0.02}, {0.1, 0.1}, {1e-3, 1e-3}, {0.05, 1e-4}} {
+		table := GELUTable(s[0], s[1])
+		for q := -128; q < 128; q++ {
+			want := max(min(geluExact(float64(q)*s[0])/s[1], 127), -127)
+			require.InDelta(t, want, float64(table[uint8(int8(q))]), 0.5+1e-9)
+		}
+		require.Zero(t, table[0])
+	}
+}
+
+// What three ways to GELU keep of a normal signal, each with the best scales of a few: the table loses to the rounding of
+// its input as well as to that of its output, RequantGELU to the latter alone, and a zero point halves the step.
+func TestGELUSNR(t *testing.T) {
+	for _, sigma := range []float64{0.5, 1, 2} {
+		r := rand.New(rand.NewPCG(3, 5))
+		const n, unit = 1 << 13, 1e-4
+		acc := make([]int32, n)
+		for i := range acc {
+			acc[i] = int32(r.NormFloat64() * sigma / unit)
+		}
+		snr := func(y []int8, scale float64, zero int) float64 {
+			signal, noise := 0.0, 0.0
+			for i, a := range acc {
+				e := geluExact(float64(a) * unit)
+				d := float64(int(y[i])-zero)*scale - e
+				signal, noise = signal+e*e, noise+d*d
+			}
+			return 10 * math.Log10(signal/noise)
+		}
+		requant := func(ratio float64) *Requant {
+			q, err := NewRequant(slices.Repeat([]float64{ratio}, 256), make([]float64, 256), 1<<20)
+			require.NoError(t, err)
+			return q
+		}
+		x, y := make([]int8, n), make([]int8, n)
+		direct := func(scale float64, zero int) float64 {
+			g, err := NewIntGELU(scale, zero)
+			require.NoError(t, err)
+			RequantGELU(y, 256, acc, 256, n/256, 256, requant(math.Ldexp(unit, g.Fraction)), g)
+			return snr(y, scale, zero)
+		}
+		table, plain, shifted := 0.0, 0.0, 0.0
+		for clip := 2.5; clip < 5; clip += 0.25 {
+			out, zero := clip*sigma/127, -128+int(math.Ceil(0.17*255/(clip*sigma+0.17)))
+			plain, shifted = max(plain, direct(out, 0)), max(shifted, direct((clip*sigma+0.17)/255, zero))
+			for inClip := 3.; inClip < 5; inClip += 0.25 {
+				in := inClip * sigma / 127
+				RequantI8(x, 256, acc, 256, n/256, 256, requant(unit/in))
+				LookupI8(y, x, GELUTable(in, out))
+				table = max(table, snr(y, out, 0))
+			}
+		}
+		t.Logf("sigma %g: %.1f dB by table, %.1f dB from the sums, %.1f dB with a zero point", sigma, table, plain, shifted)
+		require.Greater(t, table, 35.)
+		require.Greater(t, plain, table+1)
+		require.Greater(t, shifted, plain+4.5)
+	}
+}
