@@ -106,6 +106,44 @@ func TestAttentionEqualsWholeMatrices(t *testing.T) {
 	})
 }
 
+// The softmax of a block of rows and its gradient have the bits of Softmax and SoftmaxGrad on every kind of input, at
+// every end of a row, over more rows than a call takes, and touch nothing between rows or beyond.
+func TestSoftmaxOfBlocks(t *testing.T) {
+	type shape struct{ rows, cols, stride int }
+	shapes := []shape{{1, 1, 1}, {40, 2000, 2003}, {3, longRow, longRow}}
+	for cols := 2; cols < 50; cols++ {
+		shapes = append(shapes, shape{3, cols, cols + cols%3})
+	}
+	forEachISA(t, func(t *testing.T) {
+		for i, s := range shapes {
+			if i > 0 && i < 3 && testing.Short() {
+				continue
+			}
+			for _, kind := range kerneltest.Kinds {
+				n := (s.rows-1)*s.stride + s.cols
+				if n > 10_000 && kind != kerneltest.Normal {
+					continue
+				}
+				x, y := kerneltest.Fenced(t, n, i%2 == 0), kerneltest.Fenced(t, n, i%2 == 0)
+				kerneltest.Fill(x, kind, uint64(i))
+				want := append([]float32(nil), x...)
+				Softmax(want, s.rows, s.cols, s.stride, 0.3)
+				softmaxRows(x, s.rows, s.cols, s.stride, 0.3)
+				require.NoError(t, kerneltest.EqualBits(want, x), "%v %v", s, kind)
+
+				kerneltest.Fill(y, kind, uint64(i)+100)
+				want = append([]float32(nil), y...)
+				SoftmaxGrad(want, want, x, s.rows, s.cols, s.stride, 0.3)
+				softmaxGradRows(y, s.stride, x, s.stride, s.rows, s.cols, 0.3)
+				require.NoError(t, kerneltest.EqualBits(want, y), "%v %v: gradient", s, kind)
+			}
+		}
+	})
+}
+
+// longRow is a row longer than assembly takes in one call of several rows.
+const longRow = 40_000
+
 // A comparison that a wrong result passes is worth nothing: each of these must fail it.
 func TestAttentionComparisonFails(t *testing.T) {
 	const tokens, dim, heads = 17, 32, 2

@@ -58,28 +58,28 @@ var vectorBenches = []vectorBench{
 	{"SoftmaxGrad", 3, 12, []string{"dotRowBlocks", "softmaxGradBlocks"}, func(b [][]float32, rows, n int) {
 		SoftmaxGrad(b[0], b[1], b[2], rows, n, n, 0.125)
 	}},
-	{"QuantizeRows", 1, 5, []string{"maxAbsBitsAVX2:32", "quantizeAVX2:32"}, func(b [][]float32, rows, n int) { QuantizeRows(benchI8, benchStat[0], b[0], rows, n, n) }},
+	{"QuantizeRows", 1, 5, []string{"maxAbsBitsAVX2:32", "quantizeRowsAVX2:32"}, func(b [][]float32, rows, n int) { QuantizeRows(benchI8, benchStat[0], b[0], rows, n, n) }},
 	{"Dequant", 1, 8, []string{"dequantAVX2:16"}, func(b [][]float32, rows, n int) {
 		Dequant(b[0], n, benchI32, n, rows, n, benchStat[0], benchRow[0], benchRow[1])
 	}},
-	{"QuantizeRowsStochastic", 1, 5, nil, func(b [][]float32, rows, n int) {
+	{"QuantizeRowsStochastic", 1, 5, []string{"maxAbsBitsAVX2:32", "quantizeStochasticAVX2:32"}, func(b [][]float32, rows, n int) {
 		QuantizeRowsStochastic(benchI8, benchStat[0], b[0], rows, n, n, Noise{})
 	}},
-	{"QuantizeColumns", 1, 5, nil, func(b [][]float32, rows, n int) { QuantizeColumns(benchI8, rows, benchRow[0], b[0], rows, n, n) }},
-	{"RequantI8", 1, 5, nil, func(_ [][]float32, rows, n int) { RequantI8(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant) }},
-	{"RequantGELU", 1, 5, nil, func(_ [][]float32, rows, n int) {
+	{"QuantizeColumns", 1, 5, []string{"quantizeColumnsAVX2:32"}, func(b [][]float32, rows, n int) { QuantizeColumns(benchI8, rows, benchRow[0], b[0], rows, n, n) }},
+	{"RequantI8", 1, 5, []string{"requantI8Rows:32"}, func(_ [][]float32, rows, n int) { RequantI8(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant) }},
+	{"RequantGELU", 1, 5, []string{"requantGELURows:32"}, func(_ [][]float32, rows, n int) {
 		RequantGELU(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, benchRequant.gelu)
 	}},
-	{"AddRequant", 2, 12, nil, func(_ [][]float32, rows, n int) {
+	{"AddRequant", 2, 12, []string{"addRequantRows:32"}, func(_ [][]float32, rows, n int) {
 		AddRequant(benchRes, n, benchI32, n, rows, n, &benchRequant.Requant)
 	}},
-	{"IntLayerNorm", 1, 5, nil, func(_ [][]float32, rows, n int) {
+	{"IntLayerNorm", 1, 5, []string{"rowMomentsBlocks:16", "scaleI8Rows:16"}, func(_ [][]float32, rows, n int) {
 		IntLayerNorm(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, 1)
 	}},
-	{"SoftmaxI8", 1, 5, nil, func(_ [][]float32, rows, n int) {
+	{"SoftmaxI8", 1, 5, []string{"softmaxI8Row:32"}, func(_ [][]float32, rows, n int) {
 		SoftmaxI8(benchI8, n, benchSums, benchI32, n, rows, n, benchRequant.softmax)
 	}},
-	{"LookupI8", 1, 2, nil, func(b [][]float32, _, _ int) { LookupI8(benchI8, benchI8, benchRequant.table) }},
+	{"LookupI8", 1, 2, []string{"lookupI8Blocks:64"}, func(b [][]float32, _, _ int) { LookupI8(benchI8, benchI8, benchRequant.table) }},
 	{"RoundHalf", 1, 6, []string{"roundHalfBlocks"}, func(b [][]float32, _, _ int) { RoundHalf(benchU16[0], b[0], Noise{}) }},
 	{"LerpHalf", 1, 8, []string{"lerpHalfBlocks"}, func(b [][]float32, _, _ int) { LerpHalf(benchU16[0], b[0], 0.996, Noise{}) }},
 	{"AdamW.StepHalf", 2, 20, []string{"adamwHalfBlocks"}, func(b [][]float32, _, _ int) {
@@ -91,6 +91,9 @@ var vectorBenches = []vectorBench{
 	{"fp.EncodeHalf", 1, 6, nil, func(b [][]float32, _, _ int) { fp.EncodeHalf(benchU16[0], b[0]) }},
 	{"fp.DecodeHalf", 1, 6, nil, func(b [][]float32, _, _ int) { fp.DecodeHalf(b[0], benchU16[0]) }},
 }
+
+// wideRoutines stand for routines of AVX2 on AVX-512.
+var wideRoutines = map[string]string{"quantizeRowsAVX2:32": "quantizeRowsAVX512:32", "maxAbsBitsAVX2:32": "maxAbsBitsAVX2:64"}
 
 // The small operands of row kernels, and those of other types.
 var (
@@ -166,7 +169,7 @@ func vectorOperands(k vectorBench) (b [][]float32, rows int) {
 func printElementwise(bars *verdicts) {
 	paths := []string{"generic"}
 	for _, path := range benchPaths()[1:] {
-		if path == "avx2" || path == "neon" { // the rungs above have no element-wise kernels of their own
+		if f32Path(path) == path {
 			paths = append(paths, path)
 		}
 	}
@@ -208,6 +211,9 @@ func printElementwise(bars *verdicts) {
 			rate := racers[1+i].best
 			share, cycles, limit := rate/copied, hz*float64(k.bytes)/rate, 0.0
 			for _, routine := range k.routines {
+				if wide, ok := wideRoutines[routine]; ok && path == "avx512" {
+					routine = wide
+				}
 				name, elements, _ := strings.Cut(routine, ":")
 				per, err := strconv.Atoi(cmp.Or(elements, strconv.Itoa(len(lanes{}))))
 				if err != nil {
@@ -238,8 +244,8 @@ func printElementwise(bars *verdicts) {
 // counts.
 func copyRacers(path string) (r []*racer) {
 	const n = benchElements * 2
-	from, to := make([]byte, n), make([]byte, n+4096)
 	for _, offset := range []int{0, 64, 1024, 2048, 3072} {
+		from, to := make([]byte, n), make([]byte, n+4096)
 		r = append(r, local(path, 2*n, always(func() { copy(to[offset:], from) })))
 	}
 	return r

@@ -14,9 +14,9 @@ type PanelsI8 struct {
 	K, N   int
 	kp     int // K, padded
 	layout i8Layout
-	chain4 bool    // CheckChains holds
+	chain4 bool    // CheckChains holds; looked at only if the layout gains by it
 	data   []int8  // one panel after the other
-	start  []int32 // what the sums of each channel begin with, N padded; only if the layout has it
+	start  []int32 // what the sums of each channel begin with, N padded
 }
 
 // Pack takes w [n, k] row-major, every value in [-127, 127]; -128 is a programmer error. It allocates only when the
@@ -39,8 +39,8 @@ func (p *PanelsI8) pack(w []int8, k, n int, layout i8Layout) {
 	p.start = grow(p.start, np)
 	if k != p.kp || n != np {
 		clear(p.data)
-		clear(p.start)
 	}
+	clear(p.start)
 	for j := 0; j < n; j += l.width {
 		panel, start := p.data[j*p.kp:(j+l.width)*p.kp], p.start[j:j+l.width]
 		packPanel(panel, start, w[j*k:min(j+l.width, n)*k], k, l)

@@ -78,35 +78,35 @@ func packPanel(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) {
 
 // packChannel is d[k/run*width*run + k%run] = row[k], with k in the layout's order.
 func packChannel(d, row []int8, l *i8Geometry) {
-	step := l.width * l.run
-	if l.order == nil && l.run == 8 {
-		for ; len(row) >= 8; row = row[8:] {
-			v := *(*[8]int8)(row) // a copy of its own: the compiler then needs no memmove
-			*(*[8]int8)(d) = v
-			d = d[min(len(d), step):]
-		}
-	}
-	if l.order == nil && l.run == 4 {
-		for ; len(row) >= 4; row = row[4:] {
-			v := *(*[4]int8)(row)
-			*(*[4]int8)(d) = v
-			d = d[min(len(d), step):]
-		}
+	if l.order == nil {
+		packChannelRuns(d, row, l)
+		return
 	}
 	for len(row) > 0 {
 		var block, ordered [chainBlock]int8
-		n := copy(block[:], row)
-		row = row[n:]
-		b := &block
-		if l.order != nil {
-			l.order.put(&ordered, &block)
-			b, n = &ordered, chainBlock
-		}
-		for i := 0; i < n; i += l.run {
-			copy(d[:l.run], b[i:])
-			d = d[min(len(d), step):]
-		}
+		row = row[copy(block[:], row):]
+		l.order.put(&ordered, &block)
+		packChannelRuns(d, ordered[:], l)
+		d = d[min(len(d), chainBlock*l.width):]
 	}
+}
+
+func packChannelRuns(d, row []int8, l *i8Geometry) {
+	step := l.width * l.run
+	for ; len(row) >= l.run; row = row[l.run:] {
+		switch l.run {
+		case 4:
+			v := *(*[4]int8)(row) // a copy of its own: the compiler then needs no memmove
+			*(*[4]int8)(d) = v
+		case 8:
+			v := *(*[8]int8)(row)
+			*(*[8]int8)(d) = v
+		default:
+			copy(d[:l.run], row)
+		}
+		d = d[min(len(d), step):]
+	}
+	copy(d, row)
 }
 
 // sumI8 is the sum of a row; it fits for MaxKI8 values.

@@ -10,11 +10,12 @@ import (
 // SMULL, SMLAL2, SMLAL, SMLAL2 over the k = i, i+8, i+16, i+24 of a block of chainBlock. With activations down to -128
 // that is exact if the magnitudes of the four weights add to at most chainMax: 128 * 255 = 32640 <= 32767.
 //
-// The rule belongs to the weights' format, on every machine: it costs 0.7 dB of signal to noise on Gaussian weights,
-// where 7-bit weights would cost 6, and one set of weights is then exact and fast everywhere. The other kernels need
-// less: pairs in int16 (2 * 128 * 127 = 32512) and the int32 sums of VPMADDWD and SDOT hold for any weight in
-// [-127, 127]. The tighter rule under which VPMADDUBSW would not saturate (neighbouring magnitudes add to at most 128)
-// costs 2 to 3 dB, and no kernel uses that instruction.
+// AVX2 gains by the rule as well: VPMADDUBSW on |a| and w with the sign of a, twice, and VPADDW. The rule belongs to the
+// weights' format, on every machine: it costs 0.7 dB of signal to noise on Gaussian weights, where 7-bit weights would
+// cost 6, and one set of weights is then exact and fast everywhere. Weights that break it, such as activations in a
+// weight gradient, take kernels that add pairs in int16 (2 * 128 * 127 = 32512); SDOT, SMMLA and VPDPBUSD add in int32
+// and do not care. The tighter rule under which VPMADDUBSW would not saturate on a+128 (neighbouring magnitudes add to at
+// most 128) costs 2 to 3 dB.
 const (
 	chainLen   = 4
 	chainBlock = 32

@@ -183,29 +183,3 @@ zero:
 	CMPQ    CX, R11
 	JLT     zero
 	JMP     next
-
-// func brokenChainsAVX2(q *int8, blocks int) bool
-//
-// Of the magnitudes of four chained weights the first and third are added, and the second and fourth: at most 254 each.
-// Their sum is above 255 where one is above 255 less the other.
-TEXT ·brokenChainsAVX2(SB), NOSPLIT, $0-17
-	MOVQ q+0(FP), SI
-	MOVQ blocks+8(FP), CX
-	VPXOR X3, X3, X3
-	VPCMPEQD X4, X4, X4
-
-chains:
-	VPABSB   (SI), X0
-	VPABSB   16(SI), X1
-	VPADDB   X1, X0, X0
-	VPSRLDQ  $8, X0, X1
-	VPXOR    X4, X0, X0
-	VPSUBUSB X0, X1, X1
-	VPOR     X1, X3, X3
-	ADDQ     $32, SI
-	DECQ     CX
-	JNZ      chains
-	VMOVQ    X3, AX
-	TESTQ    AX, AX
-	SETNE    ret+16(FP)
-	RET

@@ -11,10 +11,15 @@ import (
 // that vanishes beyond a = 4: eight parabolas of width 1/2 give it within 5.1e-4, and 0 at 0. Each is
 // c0 + f*(c1 + f*c2) in units of 2^-16, f in [0, 1) across the piece, fitted for the least error with the rounding of
 // every product.
-var geluDip = [3][8]int16{
-	{0, 10142, 10421, 6567, 2978, 1013, 263, 53},
-	{16204, 3766, -3181, -4283, -2745, -1159, -352, -79},
-	{-6112, -3544, -696, 690, 788, 415, 144, 34},
+var geluDip = [8][3]int16{
+	{0, 16204, -6112},
+	{10142, 3766, -3544},
+	{10421, -3181, -696},
+	{6567, -4283, 690},
+	{2978, -2745, 788},
+	{1013, -1159, 415},
+	{263, -352, 144},
+	{53, -79, 34},
 }
 
 // IntGELU is the second half of RequantGELU for one scale of its output, in 16-bit arithmetic on x in units of
@@ -27,8 +32,10 @@ var geluDip = [3][8]int16{
 type IntGELU struct {
 	Fraction         int // 5 to 12: as many bits as x has room for, up to the output's largest value
 	mult, add, shift int16
+	limit            uint16 // of a: 4<<Fraction - 1
+	half             int16  // 2^(Fraction-1)
 
-	wide        [4][16]int16 // for vectors: 4<<Fraction - 1, 2^(Fraction-1), mult, add
+	wide        [4][16]int16 // for vectors: limit, half, mult, add
 	left, right [2]int64     // and their shifts: 12-Fraction, shift
 }
 
@@ -49,7 +56,8 @@ func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
 	}
 	g.mult, g.shift = int16(math.RoundToEven(math.Ldexp(f, 15))), int16(-x)
 	g.add = int16(zero<<g.shift + 1<<(g.shift-1))
-	for i, v := range [4]int16{4<<g.Fraction - 1, 1 << (g.Fraction - 1), g.mult, g.add} {
+	g.limit, g.half = 4<<g.Fraction-1, 1<<(g.Fraction-1)
+	for i, v := range [4]int16{int16(g.limit), g.half, g.mult, g.add} {
 		for j := range g.wide[i] {
 			g.wide[i][j] = v
 		}
@@ -84,19 +92,20 @@ func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Req
 }
 
 func requantGELUGeneric(dst []int8, acc []int32, q *Requant, g *IntGELU) {
+	dst, mult, add, shift := dst[:len(acc)], q.Mult[:len(acc)], q.Add[:len(acc)], q.Shift[:len(acc)]
 	lift := uint(q.Lift) & 31
 	for j, a := range acc {
-		v := requant(a<<lift, q.Mult[j], q.Add[j], q.Shift[j])
+		v := requant(a<<lift, mult[j], add[j], shift[j])
 		dst[j] = g.apply(int16(max(min(v, math.MaxInt16), math.MinInt16)))
 	}
 }
 
 func (g *IntGELU) apply(x int16) int8 {
-	a := min(uint16(max(x, -x)), 4<<g.Fraction-1) << (12 - g.Fraction) // |-32768| as uint16
-	i, f := a>>11, int16(a&2047<<4)
-	dip := geluDip[0][i] + mulRound(f, geluDip[1][i]+mulRound(f, geluDip[2][i]))
-	y := mulRound(max(x, 0)-mulRound(dip, 1<<(g.Fraction-1)), g.mult)
-	v := max(min(int32(y)+int32(g.add), math.MaxInt16), math.MinInt16) >> g.shift
+	a := uint(min(uint16(max(x, -x)), g.limit)) << (uint(12-g.Fraction) & 15) // |-32768| as uint16
+	p, f := &geluDip[a>>11&7], int16(a&2047<<4)
+	dip := p[0] + mulRound(f, p[1]+mulRound(f, p[2]))
+	y := int32(mulRound(max(x, 0)-mulRound(dip, g.half), g.mult)) + int32(g.add)
+	v := max(min(y, math.MaxInt16), math.MinInt16) >> (uint(g.shift) & 15)
 	return int8(max(min(v, 127), -128))
 }
 

@@ -87,8 +87,10 @@ func TestIntLayerNorm(t *testing.T) {
 					for j, y := range normOracle(x[i*ldx:][:cols], gain, bias, eps) {
 						off := math.Abs(float64(dst[i*ld+j]) - max(min(y, 127), -127))
 						s := math.Ldexp(1.5, -int(q.Shift[j]))
-						require.LessOrEqual(t, off, 0.5+math.Ldexp(1.5*math.Abs(gain[j]), -RowFraction)+s+math.Abs(y)*0x1p-27,
-							"cols %d kind %d eps %g [%d]", cols, i, eps, j)
+						most := 0.5 + math.Ldexp(1.5*math.Abs(gain[j]), -RowFraction) + s + math.Abs(y)*0x1p-27
+						if !(off <= most) {
+							t.Fatalf("cols %d kind %d eps %g [%d]: off by %g, allowed %g", cols, i, eps, j, off, most)
+						}
 						worst = max(worst, off)
 					}
 					for _, v := range dst[i*ld+cols : (i+1)*ld] {
@@ -113,7 +115,9 @@ func TestSumIntNorm(t *testing.T) {
 				sum := slices.Repeat([]int64{-7}, cols)
 				SumIntNorm(sum, x, cols, 1, cols, 0)
 				for j, y := range normOracle(x, ones, zeros, 0) {
-					require.InDelta(t, y, float64(sum[j]+7), 1.5+math.Abs(y)*0x1p-30, "cols %d kind %d [%d]", cols, i, j)
+					if off := math.Abs(y - float64(sum[j]+7)); !(off <= 1.5+math.Abs(y)*0x1p-30) {
+						t.Fatalf("cols %d kind %d [%d]: off by %g", cols, i, j, off)
+					}
 				}
 			}
 			const rows = 37
@@ -162,7 +166,7 @@ func TestIsqrt(t *testing.T) {
 	for x := range uint64(3000) {
 		check(x)
 	}
-	for range 20000 {
+	for range 5000 {
 		x := r.Uint64() >> (2 + r.IntN(61))
 		root := uint64(math.Sqrt(float64(x)))
 		for _, v := range []uint64{x, root * root, root*root - min(root, 1), root*root + 2*root} {

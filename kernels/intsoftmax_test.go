@@ -56,7 +56,9 @@ func TestSoftmaxI8(t *testing.T) {
 							w := int32(p[i*ld+j]) + int32(s.zero)
 							total += w
 							exact := s.top() * math.Exp(-scale*(float64(most)-float64(v)))
-							require.LessOrEqual(t, math.Abs(float64(w)-exact), limit, "cols %d scale %g [%d,%d]", cols, scale, i, j)
+							if off := math.Abs(float64(w) - exact); !(off <= limit) {
+								t.Fatalf("cols %d scale %g [%d,%d]: off by %g, allowed %g", cols, scale, i, j, off, limit)
+							}
 						}
 						require.Equal(t, total, sum[i])
 						if ld > cols && i < rows-1 {
@@ -85,7 +87,9 @@ func TestSoftmaxWeights(t *testing.T) {
 					SoftmaxI8(p, 1024, sum, scores, 1024, 1, 1024, s)
 					for i := range scores[1:] {
 						w := s.weight(uint32(from + i))
-						require.Equal(t, int8(w-s.zero), p[1+i], "scale %g, %d", scale, from+i)
+						if p[1+i] != int8(w-s.zero) {
+							t.Fatalf("scale %g, %d: %d, want %d", scale, from+i, p[1+i], w-s.zero)
+						}
 						worst = max(worst, math.Abs(float64(w)-s.top()*math.Exp(-scale*float64(from+i))))
 					}
 				}
@@ -142,13 +146,16 @@ func attentionSNR(t *testing.T, tokens int, deviation float64, wide bool) float6
 
 func TestSoftmaxSNR(t *testing.T) {
 	for _, c := range []struct {
-		tokens            int
-		deviation         float64
-		least, least8Bits float64
-	}{{64, 0.5, 1, 1}, {64, 1, 1, 1}, {64, 2, 1, 1}, {64, 3, 1, 1}, {196, 0.5, 1, 1}, {196, 1, 1, 1}, {196, 2, 1, 1}, {196, 3, 1, 1}} {
+		tokens           int
+		deviation        float64
+		least, leastWide float64
+	}{
+		{64, 0.5, 43, 49}, {64, 1, 37, 45}, {64, 2, 31, 37}, {64, 3, 34, 39},
+		{196, 0.5, 39, 45}, {196, 1, 33, 40}, {196, 2, 27, 34}, {196, 3, 28, 32},
+	} {
 		narrow, wide := attentionSNR(t, c.tokens, c.deviation, false), attentionSNR(t, c.tokens, c.deviation, true)
 		t.Logf("%d tokens, scores of deviation %g: %.1f dB with 7 bits, %.1f dB with 8", c.tokens, c.deviation, narrow, wide)
 		require.Greater(t, narrow, c.least)
-		require.Greater(t, wide, c.least8Bits)
+		require.Greater(t, wide, c.leastWide)
 	}
 }

@@ -26,14 +26,14 @@ type Requant struct {
 // requantFraction is how many bits below the output's unit t should keep, where the sums leave room.
 const requantFraction = 8
 
-// NewRequant returns the Requant of v = acc*ratio[j] + bias[j] for sums with |acc| <= bound. Ratios may have any sign
-// and must stay below 2^30/bound/4 or so; bias counts in units of the output. With s = Shift[j],
+// NewRequant returns the Requant of v = acc*ratio[j] + bias[j] for sums with |acc| <= bound. Ratios may have any sign and
+// a magnitude of up to 2^27/bound; bias counts in units of the output. With s = Shift[j],
 //
-//	|v - (acc*ratio + bias)| <= 1/2 + 3/2*2^-s + |acc*ratio|*2^-29
+//	|v - (acc*ratio + bias)| <= 1/2 + 3/2*2^-s + |acc*ratio|*2^-30
 //
-// (with 2^(lift-s) for 2^-29 where a large bias or a ratio below 2^-30 keeps Mult short) and s is 8 or more unless sums
-// times ratios need the bits. It uses only operations that are exact or correctly rounded, so every machine derives the
-// same integers.
+// where s is at least 8 unless a large bias, or large ratios of large sums, need the bits. (A large bias or a tiny ratio
+// also shortens Mult; the last term then is |acc|*2^(Lift-s-32).) Every operation is exact or correctly rounded, so that
+// all machines derive the same integers.
 func NewRequant(ratio, bias []float64, bound int) (*Requant, error) {
 	n := len(ratio)
 	if len(bias) != n || bound < 1 {
@@ -52,7 +52,10 @@ func NewRequant(ratio, bias []float64, bound int) (*Requant, error) {
 	}
 	for j, r := range ratio {
 		f, x := math.Frexp(r)
-		if math.Abs(f) > 1-0x1p-31 {
+		switch {
+		case r == 0:
+			x = -30 // any multiplier will do
+		case math.Abs(f) > 1-0x1p-31:
 			x++ // the multiplier would round to 2^30
 		}
 		s := min(q.Lift-1-x, 29)
@@ -117,7 +120,7 @@ func RequantI8(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requa
 func requantFits(size, ld, rows, cols int) bool { return ld >= cols && size >= (rows-1)*ld+cols }
 
 func requantI8Generic(dst []int8, acc []int32, q *Requant) {
-	mult, add, shift := q.Mult[:len(acc)], q.Add[:len(acc)], q.Shift[:len(acc)]
+	dst, mult, add, shift := dst[:len(acc)], q.Mult[:len(acc)], q.Add[:len(acc)], q.Shift[:len(acc)]
 	lift := uint(q.Lift) & 31
 	for j, a := range acc {
 		dst[j] = clampI8(requant(a<<lift, mult[j], add[j], shift[j]))
@@ -236,11 +239,12 @@ func scaleRowsI8(dst []int8, ldd int, x []int32, ldx, cols int, scales []rowScal
 }
 
 func scaleRowI8Generic(dst []int8, x []int32, s *rowScale, base []int32, q *Requant) {
-	lift := uint(q.Lift) & 31
+	dst, mult, add, shift := dst[:len(x)], q.Mult[:len(x)], q.Add[:len(x)], q.Shift[:len(x)]
+	lift, row := uint(q.Lift)&31, *s
 	for j, v := range x {
 		if base != nil {
 			v += base[j]
 		}
-		dst[j] = clampI8(requant(s.apply(v)<<lift, q.Mult[j], q.Add[j], q.Shift[j]))
+		dst[j] = clampI8(requant(row.apply(v)<<lift, mult[j], add[j], shift[j]))
 	}
 }

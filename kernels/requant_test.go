@@ -122,7 +122,7 @@ func TestNewRequant(t *testing.T) {
 			exact := float64(acc) * ratio[j]
 			v := float64(requantOracle(acc, q, j))
 			off := math.Abs(v - (exact + bias[j]))
-			require.LessOrEqual(t, off, 0.5+1.5*s+math.Abs(exact)*0x1p-29)
+			require.LessOrEqual(t, off, 0.5+1.5*s+math.Abs(exact)*0x1p-30)
 			if worst = max(worst, off); off > 0.5 {
 				coarse++
 			}
@@ -149,6 +149,9 @@ func TestNewRequant(t *testing.T) {
 	for j, want := range []int64{-90, 90, 1000, 9750000, -1000000} {
 		require.Equal(t, want, requantOracle(1000000, q, j), "channel %d", j)
 	}
+	q, err = NewRequant([]float64{0}, []float64{-7.5}, 1<<29)
+	require.NoError(t, err)
+	require.EqualValues(t, -7, requantOracle(1<<29, q, 0))
 	for _, bad := range [][3]float64{{1, 0, 1 << 30}, {math.NaN(), 0, 1}, {0.1, math.NaN(), 1}, {math.Inf(1), 0, 1}, {1e-3, 0x1p29, 1}} {
 		_, err = NewRequant(bad[:1], bad[1:2], int(bad[2]))
 		require.Error(t, err, "%v", bad)

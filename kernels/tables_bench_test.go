@@ -15,7 +15,7 @@ import (
 
 var (
 	tables      = flag.Bool("tables", false, "TestTables: measure, and print the tables that PERFORMANCE.md explains")
-	tablesLaps  = flag.Int("tables.laps", 3, "how often TestTables goes over all shapes")
+	tablesLaps  = flag.Int("tables.laps", 5, "how often TestTables goes over all shapes")
 	tablesOnly  = flag.String("tables.only", "", "the sections of TestTables, comma between: f32, int8, openblas, elementwise; all if empty")
 	tablesWidth = flag.Int("tables.width", 0, "only products of layers of this width")
 )

@@ -100,6 +100,7 @@ type feed struct{ next, free chan *slot }
 // startFeed starts decoders goroutines that decode, and one that walks. All end when the input does or ctx is done,
 // except that a read from standard input cannot be stopped.
 func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixels.Spec, slots, decoders int, lim pixels.Limits) *feed {
+	lim.MinSide = spec.MinSide()
 	f := &feed{next: make(chan *slot, slots), free: make(chan *slot, slots)}
 	for range slots {
 		f.free <- &slot{px: make([]float32, 3*spec.Size*spec.Size), ready: make(chan struct{}, 1)}

@@ -76,8 +76,10 @@ type featurizer struct {
 
 func newFeaturizer(pool *parallel.Pool, limits pixels.Limits, c vit.Config, nets ...embedder) *featurizer {
 	f := &featurizer{pool: pool, config: c, nets: nets, limits: limits, px: make([]float32, featureBatch*c.PixelLen()), errs: make([]error, featureBatch)}
+	spec := pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}
+	f.limits.MinSide = spec.MinSide()
 	for range pool.Workers() {
-		f.prep = append(f.prep, pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}))
+		f.prep = append(f.prep, pixels.NewPreprocessor(spec))
 	}
 	return f
 }

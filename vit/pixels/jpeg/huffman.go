@@ -14,8 +14,10 @@ type huffman struct {
 	skip    [1 << skipBits]skipEntry
 	end     [17]uint32 // by length: the first 16 bits that are beyond the codes of that length
 	base    [17]int32  // by length: the index of a code's symbol, less the code
-	symbols [256]byte
+	counts  [16]byte   // codes of each length from 1
+	symbols [256]byte  // in the order of their codes
 	defined bool
+	looks   bool // look is filled in
 	skips   bool // skip is filled in
 }
 
@@ -89,29 +91,44 @@ func (d *Decoder) readHuffman(s []byte) error {
 	return nil
 }
 
-// set makes the table from the number of codes of each length from 1 to 16 and their symbols.
+// set makes the table from the number of codes of each length from 1 to 16 and their symbols. What is looked up is filled
+// in when a scan uses the table, as a file may define any number of tables to no end.
 func (t *huffman) set(counts, symbols []byte) error {
+	copy(t.counts[:], counts)
 	copy(t.symbols[:], symbols)
-	t.look = [1 << lookBits]entry{}
-	t.defined, t.skips = false, false
-	code, at := uint32(0), 0
+	t.defined, t.looks, t.skips = false, false, false
+	code, at := uint32(0), int32(0)
 	for length := uint(1); length <= 16; length++ {
-		t.base[length] = int32(at) - int32(code)
-		for range counts[length-1] {
-			if code>>length != 0 {
-				return errors.New("a Huffman table with too many codes")
-			}
-			if length <= lookBits {
-				t.enter(code, length, symbols[at])
-			}
-			code++
-			at++
+		n := uint32(counts[length-1])
+		if code+n > 1<<length {
+			return errors.New("a Huffman table with too many codes")
 		}
+		t.base[length] = at - int32(code)
+		code += n
+		at += int32(n)
 		t.end[length] = code << (16 - length)
 		code <<= 1
 	}
 	t.defined = true
 	return nil
+}
+
+// fillLook fills in look.
+func (t *huffman) fillLook() {
+	if t.looks {
+		return
+	}
+	t.looks = true
+	t.look = [1 << lookBits]entry{}
+	code, at := uint32(0), 0
+	for length := uint(1); length <= lookBits; length++ {
+		for range t.counts[length-1] {
+			t.enter(code, length, t.symbols[at])
+			code++
+			at++
+		}
+		code <<= 1
+	}
 }
 
 // enter fills in look for all bits that begin with a code.

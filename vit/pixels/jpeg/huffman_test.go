@@ -44,6 +44,7 @@ func randomTable(t *testing.T, r *rand.Rand) (table *huffman, codes map[byte][2]
 	}
 	table, codes = new(huffman), map[byte][2]uint{}
 	require.NoError(t, table.set(counts, symbols[:total]))
+	table.fillLook()
 	code, at := uint(0), 0
 	for i, n := range counts {
 		for range n {
@@ -129,6 +130,7 @@ func TestSkipEntries(t *testing.T) {
 func TestUnknownCode(t *testing.T) {
 	var table huffman
 	require.NoError(t, table.set([]byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, []byte{1}))
+	table.fillLook()
 	r := bitReader{data: []byte{0x80, 0, 0, 0, 0, 0, 0, 0}}
 	r.next(&table)
 	require.ErrorIs(t, r.err(), errCode)

@@ -86,6 +86,15 @@ func (d *Decoder) readScan(segment []byte, at int) (int, error) {
 		if needsDC && !p.dcTable.defined || needsAC && !p.acTable.defined {
 			return 0, errors.New("a Huffman table is missing")
 		}
+		if !wanted {
+			continue
+		}
+		if needsDC {
+			p.dcTable.fillLook()
+		}
+		if needsAC {
+			p.acTable.fillLook()
+		}
 		if p.limit < 64 && !d.h.Progressive {
 			p.acTable.fillSkip()
 		}
