@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"edgejepa/internal/parallel"
 	"edgejepa/internal/safetensors"
 	"edgejepa/vit"
 )
@@ -16,7 +17,7 @@ func checkpointBytes(t *testing.T, tr *Trainer) []byte {
 	return b.Bytes()
 }
 
-// A run resumed from any checkpoint ends in the bytes of the uninterrupted one.
+// A run resumed from any checkpoint, under another plan and number of threads, ends in the bytes of the uninterrupted one.
 func TestResumeIsExact(t *testing.T) {
 	c := microConfig()
 	steps := 12
@@ -32,10 +33,13 @@ func TestResumeIsExact(t *testing.T) {
 		whole.Step(pictures(c, uint64(s)))
 	}
 	want := checkpointBytes(t, whole)
-	for _, b := range saved {
+	for i, b := range saved {
 		f, err := safetensors.Parse(b)
 		require.NoError(t, err)
-		tr := newTrainer(t, c, 3)
+		pool := parallel.New(3)
+		defer pool.Close()
+		tr, err := NewTrainer(c, plans[(i+1)%len(plans)], pool)
+		require.NoError(t, err)
 		tr.Step(pictures(c, 99)) // state that Restore must replace
 		require.NoError(t, tr.Restore(f))
 		for s := tr.Done(); s < steps; s++ {

@@ -125,14 +125,37 @@ func BenchmarkStep(b *testing.B) {
 					c.Batch = j.batch
 					c.Masks.EqualContext = equal
 					c.SetSteps(1000)
-					tr := newTrainer(b, c, threads)
-					px := pictures(c, 1)
-					for b.Loop() {
-						tr.Step(px)
-					}
-					b.ReportMetric(float64(c.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
+					plan, _, _ := Fit(c, threads, 0)
+					benchmarkSteps(b, c, plan, threads)
 				})
 			}
 		}
 	}
+}
+
+// BenchmarkPlan is the speed of each plan for one thread, beside its footprint.
+func BenchmarkPlan(b *testing.B) {
+	p, _ := vit.PresetNamed("nano")
+	c := Default(p, 32, 4)
+	c.Batch = 64
+	c.SetSteps(1000)
+	for plan := range Plans(c, 1) {
+		b.Run(fmt.Sprintf("%+v", plan), func(b *testing.B) {
+			benchmarkSteps(b, c, plan, 1)
+			b.ReportMetric(float64(Footprint(c, plan, 1)>>20), "MiB")
+		})
+	}
+}
+
+func benchmarkSteps(b *testing.B, c Config, plan Plan, threads int) {
+	pool := parallel.New(threads)
+	b.Cleanup(pool.Close)
+	tr, err := NewTrainer(c, plan, pool)
+	require.NoError(b, err)
+	px := pictures(c, 1)
+	tr.Step(px)
+	for b.Loop() {
+		tr.Step(px)
+	}
+	b.ReportMetric(float64(c.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
 }

@@ -167,11 +167,14 @@ func vectorOperands(k vectorBench) (b [][]float32, rows int) {
 // printElementwise compares each kernel with a copy of as many bytes out of the second-level cache, and with what its
 // instructions allow.
 func printElementwise(bars *verdicts) {
-	paths := []string{"generic"}
+	var paths []string
 	for _, path := range benchPaths()[1:] {
 		if f32Path(path) == path {
 			paths = append(paths, path)
 		}
+	}
+	if paths == nil {
+		paths = []string{"generic"}
 	}
 	bound := newLimits()
 	last := paths[len(paths)-1]
@@ -182,45 +185,37 @@ func printElementwise(bars *verdicts) {
 	fmt.Println("cycles: for an element. limit: the share of them that the instructions need at least, whatever memory does: two")
 	fmt.Println("multiplications, additions and shuffles and four operations of any kind a cycle, the measured rates of divisions and")
 	fmt.Printf("roots, and the chain of additions that the fixed order of a sum makes.\n\n%-22s %5s %6s", "", "bytes", "copy")
-	for _, path := range paths[1:] {
+	for _, path := range paths {
 		fmt.Printf(" | %-30s", path)
 	}
 	fmt.Printf(" | generic\n%-22s %5s %6s", "", "", "")
-	for range paths[1:] {
+	for range paths {
 		fmt.Printf(" |   GB/s  /copy  cycles  limit  ")
 	}
 	fmt.Println(" | slower")
 	held := map[string]*bar{}
-	for _, path := range paths[1:] {
+	for _, path := range paths {
 		held[path] = &bar{name: path + " element-wise: share of copy, or else of the instructions' limit >= 0.60", limit: 0.60}
 	}
 	for _, k := range vectorBenches {
 		b, rows := vectorOperands(k)
 		n := rows * benchCols
-		var racers []*racer
+		run := always(func() { k.run(b, rows, benchCols) })
+		work := float64(k.bytes * n)
+		generic := local("generic", work, run)
+		racers := []*racer{generic}
 		for _, path := range paths {
-			racers = append(racers, local(path, float64(k.bytes*n), always(func() { k.run(b, rows, benchCols) })))
+			racers = append(racers, local(path, work, run))
 		}
 		race(10*(*tablesLaps), append(copies, racers...)...)
-		generic, copied := racers[0], 0.0
+		copied := 0.0
 		for _, c := range copies {
 			copied = max(copied, c.best)
 		}
 		fmt.Printf("%-22s %5d %6.1f", k.name, k.bytes, copied/1e9)
-		for i, path := range paths[1:] {
+		for i, path := range paths {
 			rate := racers[1+i].best
-			share, cycles, limit := rate/copied, hz*float64(k.bytes)/rate, 0.0
-			for _, routine := range k.routines {
-				if wide, ok := wideRoutines[routine]; ok && path == "avx512" {
-					routine = wide
-				}
-				name, elements, _ := strings.Cut(routine, ":")
-				per, err := strconv.Atoi(cmp.Or(elements, strconv.Itoa(len(lanes{}))))
-				if err != nil {
-					panic(err)
-				}
-				limit += bound.cycles(name) / float64(per)
-			}
+			share, cycles, limit := rate/copied, hz*float64(k.bytes)/rate, bound.element(&k, path)
 			mark := held[path].check(max(share, limit/cycles), k.name)
 			fmt.Printf(" | %6.1f  %5.2f  %6.3f", rate/1e9, share, cycles)
 			if limit > 0 {
@@ -235,9 +230,28 @@ func printElementwise(bars *verdicts) {
 			fmt.Printf(" | %5.1f\n", racers[len(racers)-1].best/generic.best)
 		}
 	}
-	for _, path := range paths[1:] {
+	for _, path := range paths {
 		bars.add(held[path])
 	}
+}
+
+// element is the bound for an element of a kernel on a path, or 0.
+func (l *limits) element(k *vectorBench, path string) (cycles float64) {
+	if path == "generic" {
+		return 0
+	}
+	for _, routine := range k.routines {
+		if wide, ok := wideRoutines[routine]; ok && path == "avx512" {
+			routine = wide
+		}
+		name, elements, _ := strings.Cut(routine, ":")
+		per, err := strconv.Atoi(cmp.Or(elements, strconv.Itoa(len(lanes{}))))
+		if err != nil {
+			panic(err)
+		}
+		cycles += l.cycles(name) / float64(per)
+	}
+	return cycles
 }
 
 // copyRacers copy a quarter MiB to places that differ in how they lie to the source within a page, of which the best

@@ -57,7 +57,10 @@ func (c *columnsI8) run() {
 func (c *columnsI8) strip(j, n int) {
 	absmax := c.absmax[:n]
 	clear(absmax)
-	maxAbsColumns(absmax, c.x[j:], c.rows, c.ldx)
+	step := quantCall / columnStrip
+	for i := 0; i < c.rows; i += step {
+		maxAbsColumns(absmax, c.x[i*c.ldx+j:], min(step, c.rows-i), c.ldx)
+	}
 	for i, m := range absmax {
 		c.scale[j+i], c.inv[i] = symmetricScale(m)
 	}
@@ -69,10 +72,10 @@ func (c *columnsI8) strip(j, n int) {
 	}
 }
 
-// quantizeGeneric does rows [i0, rows) of columns [j, j+n).
-func (c *columnsI8) quantizeGeneric(j, n, i0 int) {
+// quantizeGeneric does columns [j, j+n).
+func (c *columnsI8) quantizeGeneric(j, n int) {
 	key, at := c.bits.Key, c.bits.Index+mix(c.bits.Key)
-	for i := i0; i < c.rows; i++ {
+	for i := range c.rows {
 		for l, v := range c.x[i*c.ldx+j : i*c.ldx+j+n] {
 			t := float32(v * c.inv[l])
 			d := &c.q[(j+l)*c.ldq+i]

@@ -40,6 +40,7 @@ func TestGemmI8Fenced(t *testing.T) {
 				var p PanelsI8
 				p.Pack(w, k, n) // for its size
 				p.data = fenced[int8](t, len(p.data), atEnd)[:0]
+				p.start = fenced[int32](t, len(p.start), atEnd)[:0]
 				p.Pack(w, k, n)
 				GemmI8(acc, ldacc, a, lda, m, &p)
 				want := gemmI8Oracle(a, lda, m, w, k, n)

@@ -2,13 +2,6 @@ package kernels
 
 import "unsafe"
 
-// The block of a product that GemmI8F32 completes at a time: 12 KiB of sums, which stay in the first-level cache. Rows
-// are a multiple of every tile's, columns of every panel's.
-const (
-	fusedRows = 24
-	fusedCols = 128
-)
-
 // GemmI8F32 is GemmI8, Dequant with e.Bias, and the rest of e, without the int32 matrix in memory: for every i < m and
 // j < p.N
 //

@@ -144,7 +144,7 @@ func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
 func (c *columnsI8) quantize(j, n int) {
 	const rows, cols = 32, 8
 	if !useAVX2 || c.rows < rows || n < cols {
-		c.quantizeGeneric(j, n, 0)
+		c.quantizeGeneric(j, n)
 		return
 	}
 	for i := 0; i < c.rows; i += rows {

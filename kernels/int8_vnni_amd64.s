@@ -6,8 +6,9 @@
 #include "int8_vnni_amd64.h"
 
 // The int8 tile kernels on VPDPBUSD: it multiplies four unsigned bytes by four signed ones and adds the products to an
-// int32, wrapping. The unsigned bytes are a+128, and the sums begin at -128 times the sum of the channel's weights; what
-// wraps on the way comes back, and the result is exact as the final sum fits in an int32.
+// int32, modulo 2^32 and without saturation. The unsigned bytes are a+128, and the sums begin at -128 times the sum of the
+// channel's weights, so that they end at the sum of a*w modulo 2^32. That sum fits in an int32 for K <= MaxKI8, as the
+// start does (128 * 127 * MaxKI8 < 2^31), so the result is exact although (a+128)*w alone may wrap on the way.
 
 // Up to 12 rows by 32 channels of sums in Z0..Z23, 4 k of a row's activations spread over Z24, 4 k of the panel in Z25
 // and Z26.

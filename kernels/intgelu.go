@@ -30,18 +30,19 @@ var geluDip = [8][3]int16{
 //	g = max(x, 0) - (c0[i] + f·(c1[i] + f·c2[i]))·2^(Fraction-1)
 //	v = (g·mult + add) >> shift                               // the sum saturating; add = zero<<shift + 2^(shift-1)
 type IntGELU struct {
+	// For vectors, and first for their alignment: limit, half, mult and add, then the shifts 12-Fraction and shift.
+	wide        [4][16]int16
+	left, right [2]int64
+
 	Fraction         int // 5 to 12: as many bits as x has room for, up to the output's largest value
 	mult, add, shift int16
 	limit            uint16 // of a: 4<<Fraction - 1
 	half             int16  // 2^(Fraction-1)
-
-	wide        [4][16]int16 // for vectors: limit, half, mult, add
-	left, right [2]int64     // and their shifts: 12-Fraction, shift
 }
 
 // NewIntGELU returns the IntGELU for outputs of the given scale, 2^-10 to 4, and zero point, -128 to 0. GELU is never
-// below -0.17, so a zero point near -128 gives it twice the resolution of zero point 0, for nothing: the product that
-// follows lacks the constant zero * sum over k of w[j,k], which belongs into its bias.
+// below -0.17, so a zero point near -128 gives it twice the resolution of zero point 0, for nothing: the sums of the product
+// that follows contain the constant zero * sum over k of w[j,k], which its bias takes off again.
 func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
 	if !(scale >= 0x1p-10 && scale <= 4) || zero < -128 || zero > 0 {
 		return nil, fmt.Errorf("scale %g or zero point %d of GELU is out of range: 2^-10 to 4, -128 to 0", scale, zero)
@@ -73,7 +74,7 @@ func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
 //	dst[i*ldd+j] = int8(clamp(GELU(x)/scale + zero, -128, 127))
 //
 // so q has ratios of the sums' scale * 2^g.Fraction. But for the clamp, dst is within
-// 1/2 + 1/128 + (5.1e-4 + 1.5*2^-g.Fraction)/scale of GELU(x)/scale + zero. dst must not overlap acc.
+// 1/2 + 1/128 + (5.1e-4 + 2.1*2^-g.Fraction)/scale of that for x before it was rounded. dst must not overlap acc.
 func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *IntGELU) {
 	if rows == 0 || cols == 0 {
 		return

@@ -25,24 +25,24 @@ const (
 //	y = 2^14 + f·(c1 + f·(c2 + f·c3))             // 2^-f in units of 2^-14
 //	weight = (y·powers[i] + half) >> bits         // powers[i] = first >> i, but 0 from nine octaves on
 //
-// Weights go from 0 to 127, or with Wide from 0 to 255.
+// Weights go from 0 to 127, or with wide from 0 to 255.
 type IntSoftmax struct {
+	// For vectors, and first for their alignment: mult, half and zero in each byte, then the shifts left and bits.
+	wide          [3][16]int16
+	powers        [16]int16 // first >> i for i < 9, then 0
+	lefts, rights [2]int64
+
 	limit       uint32
 	right, left int32
 	mult        int16 // the factor of x, less one: -0.4375 to 0.125 in units of 2^-15
 	first       int16 // twice the largest weight, << bits
 	half, bits  int16
 	zero        int16 // what SoftmaxI8 subtracts
-
-	powers        [16]int16    // first >> i for i < 9, then 0
-	wide          [3][16]int16 // for vectors: mult, half, zero in each byte
-	lefts, rights [2]int64     // and their shifts: left, bits
 }
 
 // NewIntSoftmax returns the exponential for scores of which a unit counts scale in the exponent: the product of the
 // scales of q and k, over the square root of the head's width. With wide weights go to 255 and are stored less 128,
-// which halves their rounding error; the product with V then lacks 128 times the sum of each of V's channels (base of
-// RequantMeans).
+// which halves their rounding error: some 6 dB in what attention returns. RequantMeans makes up for the 128.
 func NewIntSoftmax(scale float64, wide bool) (*IntSoftmax, error) {
 	unit := math.Ldexp(float64(scale*math.Log2E), 11)
 	if !(unit >= 0 && unit <= 1<<13) {

@@ -159,3 +159,44 @@ func TestSoftmaxSNR(t *testing.T) {
 		require.Greater(t, wide, c.leastWide)
 	}
 }
+
+// A head of attention from int8 to int8: what comes out is the rounded mean of V under the weights that SoftmaxI8 chose,
+// and near that under the exact ones. One row of P more gives the base of weights that are stored less 128.
+func TestIntAttention(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		const tokens, d, scale = 65, 48, 2e-4
+		r := rand.New(rand.NewPCG(6, 5))
+		q, k, v := fillI8(r, tokens, d, d, anyI8), fillI8(r, tokens, d, d, weightI8), fillI8(r, d, tokens, tokens, weightI8)
+		var keys, values PanelsI8
+		keys.Pack(k, d, tokens)
+		values.Pack(v, tokens, d) // the transpose of V: a row a channel
+		scores, p, sum := make([]int32, tokens*tokens), make([]int8, (tokens+1)*tokens), make([]int32, tokens)
+		GemmI8(scores, tokens, q, d, tokens, &keys)
+		mean, err := NewRequant(slices.Repeat([]float64{0x1p-20}, d), make([]float64, d), 128<<RowFraction)
+		require.NoError(t, err)
+		for _, wide := range []bool{false, true} {
+			s := newIntSoftmax(t, scale, wide)
+			for j := range tokens {
+				p[tokens*tokens+j] = int8(-s.zero)
+			}
+			acc, got := make([]int32, (tokens+1)*d), make([]int8, tokens*d)
+			SoftmaxI8(p, tokens, sum, scores, tokens, tokens, tokens, s)
+			GemmI8(acc, d, p, tokens, tokens+1, &values)
+			RequantMeans(got, d, acc, d, tokens, d, sum, acc[tokens*d:], mean)
+			for i := range tokens {
+				row := scores[i*tokens:][:tokens]
+				most := slices.Max(row)
+				for j := range d {
+					var chosen, exact, total float64
+					for n, x := range row {
+						w := math.Exp(scale * float64(x-most))
+						exact, total = exact+w*float64(v[j*tokens+n]), total+w
+						chosen += float64(int(p[i*tokens+n])+int(s.zero)) * float64(v[j*tokens+n])
+					}
+					require.InDelta(t, chosen/float64(sum[i]), float64(got[i*d+j]), 0.51)
+					require.InDelta(t, exact/total, float64(got[i*d+j]), 0.51+127*0.8*tokens/float64(sum[i]))
+				}
+			}
+		}
+	})
+}

@@ -189,13 +189,14 @@ const maxRowScales = 32
 
 // RequantMeans divides each row by a sum of weights and requantises the quotient: for every i < rows and j < cols
 //
-//	u = floor(2^RowFraction * (acc[i*ldacc+j]+base[j]) / sum[i])   // within 2
+//	u = floor(2^RowFraction * (acc[i*ldacc+j]-base[j]) / sum[i])   // within 2
 //	dst[i*ldd+j] = int8(clamp(v, -127, 127)),  v by q from u
 //
-// It is the second half of attention: acc is P·V with the int8 weights P of SoftmaxI8, sum the rows' sums of weights,
-// base what V's channels lack because weights count from -128, or nil. q has a Lift for a bound of 128<<RowFraction and
-// ratios of v's scale / dst's scale * 2^-RowFraction. |acc+base| may be at most 128*sum; the division is by a multiplier
-// of 28 bits, made by an integer division. Where sum[i] <= 0 u is 0.
+// It is the second half of attention: acc is P·V with the int8 weights P of SoftmaxI8, sum the sums of its rows. base is
+// nil, or if weights are stored less 128 the row of the product for a row of P that is all -128: no weight at all.
+//
+// q is made for a bound of 128<<RowFraction with ratios of v's scale / dst's scale * 2^-RowFraction. |acc-base| may be at
+// most 128*sum; the division is by a multiplier of 29 bits, made by an integer division. Where sum[i] <= 0 u is 0.
 func RequantMeans(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, sum, base []int32, q *Requant) {
 	if rows == 0 || cols == 0 {
 		return
@@ -223,7 +224,7 @@ func meanScale(sum int32) rowScale {
 	return rowScale{lift: int32(max(23-b, 0)), mult: int32(uint64(1) << (51 - max(23-b, 0)) / uint64(sum))}
 }
 
-// scaleRowsI8 is, for every row i of scales, u by scales[i] from x[i*ldx+j] + base[j], then dst[i*ldd+j] by q from u.
+// scaleRowsI8 is, for every row i of scales, u by scales[i] from x[i*ldx+j] - base[j], then dst[i*ldd+j] by q from u.
 func scaleRowsI8(dst []int8, ldd int, x []int32, ldx, cols int, scales []rowScale, base []int32, q *Requant) {
 	n := scaleRowsI8Vector(dst, ldd, x, ldx, cols, scales, base, q)
 	if n == cols {
@@ -243,7 +244,7 @@ func scaleRowI8Generic(dst []int8, x []int32, s *rowScale, base []int32, q *Requ
 	lift, row := uint(q.Lift)&31, *s
 	for j, v := range x {
 		if base != nil {
-			v += base[j]
+			v -= base[j]
 		}
 		dst[j] = clampI8(requant(row.apply(v)<<lift, mult[j], add[j], shift[j]))
 	}

@@ -194,51 +194,29 @@ WORDS16(fraction11, 0x07ff07ff07ff07ff) // the low 11 bits
 WORDS16(twice, 0x0202020202020202)      // i as a word -> 2i in both bytes
 WORDS16(oneHigh, 0x0100010001000100)    // ... and 2i+1 in the upper
 
-// GELU16 is IntGELU on the 16 words of Y0 and the 16 words of Y2, two chains side by side: R11, the IntGELU; Y11, Y12,
-// Y13, the parabolas; Y10, zero.
-#define GELU16 \
-	VPABSW Y0, Y4; \
-	VPABSW Y2, Y8; \
+// GELU16 is IntGELU on the 16 words of x: DX, the IntGELU; Y11, Y12, Y13, the parabolas; Y10, zero.
+#define GELU16(x) \
+	VPABSW x, Y4; \
 	VPMINUW IntGELU_wide+0(R11), Y4, Y4; \
-	VPMINUW IntGELU_wide+0(R11), Y8, Y8; \
 	VPSLLW IntGELU_left(R11), Y4, Y4; \
-	VPSLLW IntGELU_left(R11), Y8, Y8; \
 	VPSRLW $11, Y4, Y5; \
-	VPSRLW $11, Y8, Y9; \
 	VPMULLW twice<>(SB), Y5, Y5; \
-	VPMULLW twice<>(SB), Y9, Y9; \
-	VPAND fraction11<>(SB), Y4, Y4; \
-	VPAND fraction11<>(SB), Y8, Y8; \
 	VPADDB oneHigh<>(SB), Y5, Y5; \
-	VPADDB oneHigh<>(SB), Y9, Y9; \
+	VPAND fraction11<>(SB), Y4, Y4; \
 	VPSLLW $4, Y4, Y4; \
-	VPSLLW $4, Y8, Y8; \
 	VPSHUFB Y5, Y13, Y6; \
-	VPSHUFB Y9, Y13, Y1; \
 	VPMULHRSW Y4, Y6, Y6; \
-	VPMULHRSW Y8, Y1, Y1; \
 	VPSHUFB Y5, Y12, Y7; \
-	VPSHUFB Y9, Y12, Y3; \
-	VPSHUFB Y5, Y11, Y5; \
-	VPSHUFB Y9, Y11, Y9; \
 	VPADDW Y7, Y6, Y6; \
-	VPADDW Y3, Y1, Y1; \
 	VPMULHRSW Y4, Y6, Y6; \
-	VPMULHRSW Y8, Y1, Y1; \
-	VPMAXSW Y10, Y0, Y0; \
-	VPMAXSW Y10, Y2, Y2; \
-	VPADDW Y5, Y6, Y6; \
-	VPADDW Y9, Y1, Y1; \
+	VPSHUFB Y5, Y11, Y7; \
+	VPADDW Y7, Y6, Y6; \
 	VPMULHRSW IntGELU_wide+32(R11), Y6, Y6; \
-	VPMULHRSW IntGELU_wide+32(R11), Y1, Y1; \
-	VPSUBW Y6, Y0, Y0; \
-	VPSUBW Y1, Y2, Y2; \
-	VPMULHRSW IntGELU_wide+64(R11), Y0, Y0; \
-	VPMULHRSW IntGELU_wide+64(R11), Y2, Y2; \
-	VPADDSW IntGELU_wide+96(R11), Y0, Y0; \
-	VPADDSW IntGELU_wide+96(R11), Y2, Y2; \
-	VPSRAW IntGELU_right(R11), Y0, Y0; \
-	VPSRAW IntGELU_right(R11), Y2, Y2
+	VPMAXSW Y10, x, x; \
+	VPSUBW Y6, x, x; \
+	VPMULHRSW IntGELU_wide+64(R11), x, x; \
+	VPADDSW IntGELU_wide+96(R11), x, x; \
+	VPSRAW IntGELU_right(R11), x, x
 
 // func requantGELURows(a *requantArgs)
 TEXT ·requantGELURows(SB), NOSPLIT, $0-8
@@ -261,7 +239,8 @@ block:
 	REQUANT16
 	VPACKSSDW Y1, Y0, Y0
 	VPACKSSDW Y3, Y2, Y2
-	GELU16
+	GELU16(Y0)
+	GELU16(Y2)
 	VPACKSSWB Y2, Y0, Y0
 	VPERMD Y0, Y14, Y0
 	VMOVDQU X0, (DI)
@@ -320,8 +299,8 @@ block:
 	VMOVDQU 32(BX), Y1
 	TESTQ DX, DX
 	JZ scale
-	VPADDD (DX), Y0, Y0
-	VPADDD 32(DX), Y1, Y1
+	VPSUBD (DX), Y0, Y0
+	VPSUBD 32(DX), Y1, Y1
 	ADDQ $64, DX
 
 scale:

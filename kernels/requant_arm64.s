@@ -48,30 +48,41 @@
 	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]; \
 	VLD1.P 64(R4), [V20.S4, V21.S4, V22.S4, V23.S4]; \
 	VLD1.P 64(R5), [V24.S4, V25.S4, V26.S4, V27.S4]; \
-	VSUB V24.S4, V29.S4, V24.S4; \
-	VSUB V25.S4, V29.S4, V25.S4; \
-	VSUB V26.S4, V29.S4, V26.S4; \
-	VSUB V27.S4, V29.S4, V27.S4
+	NEGATE(V24, V25, V26, V27)
 
-// REQUANT is 16 channels of a row: in four registers, which are named twice.
+#define NEGATE(a, b, c, d) \
+	VSUB a.S4, V29.S4, a.S4; \
+	VSUB b.S4, V29.S4, b.S4; \
+	VSUB c.S4, V29.S4, c.S4; \
+	VSUB d.S4, V29.S4, d.S4
+
+// SHIFT4, MULTIPLY4 and ADD4 are a step of four registers each.
+#define SHIFT4(a, b, c, d, s0, s1, s2, s3) \
+	SSHL4S(a, a, s0); \
+	SSHL4S(b, b, s1); \
+	SSHL4S(c, c, s2); \
+	SSHL4S(d, d, s3)
+
+#define MULTIPLY4(a, b, c, d, m0, m1, m2, m3) \
+	SQDMULH4S(a, a, m0); \
+	SQDMULH4S(b, b, m1); \
+	SQDMULH4S(c, c, m2); \
+	SQDMULH4S(d, d, m3)
+
+#define ADD4(a, b, c, d, x0, x1, x2, x3) \
+	VADD x0.S4, a.S4, a.S4; \
+	VADD x1.S4, b.S4, b.S4; \
+	VADD x2.S4, c.S4, c.S4; \
+	VADD x3.S4, d.S4, d.S4
+
+// REQUANT is 16 channels of a row with the numbers of PARAMETERS: in four registers, which are named twice.
 #define REQUANT(a, b, c, d, va, vb, vc, vd) \
-	SSHL4S(a, a, 31); \
-	SSHL4S(b, b, 31); \
-	SSHL4S(c, c, 31); \
-	SSHL4S(d, d, 31); \
-	SQDMULH4S(a, a, 16); \
-	SQDMULH4S(b, b, 17); \
-	SQDMULH4S(c, c, 18); \
-	SQDMULH4S(d, d, 19); \
-	VADD V20.S4, va.S4, va.S4; \
-	VADD V21.S4, vb.S4, vb.S4; \
-	VADD V22.S4, vc.S4, vc.S4; \
-	VADD V23.S4, vd.S4, vd.S4; \
-	SSHL4S(a, a, 24); \
-	SSHL4S(b, b, 25); \
-	SSHL4S(c, c, 26); \
-	SSHL4S(d, d, 27)
+	SHIFT4(a, b, c, d, 31, 31, 31, 31); \
+	MULTIPLY4(a, b, c, d, 16, 17, 18, 19); \
+	ADD4(va, vb, vc, vd, V20, V21, V22, V23); \
+	SHIFT4(a, b, c, d, 24, 25, 26, 27)
 
+// REQUANT16 is 16 channels of both rows.
 #define REQUANT16 \
 	PARAMETERS; \
 	VLD1.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]; \
@@ -118,10 +129,7 @@ block:
 // SATURATE adds the sums of r to four registers and keeps them within V30 and V28.
 #define SATURATE(r, a, b, c, d, va, vb, vc, vd) \
 	VLD1 (r), [V8.S4, V9.S4, V10.S4, V11.S4]; \
-	VADD V8.S4, va.S4, va.S4; \
-	VADD V9.S4, vb.S4, vb.S4; \
-	VADD V10.S4, vc.S4, vc.S4; \
-	VADD V11.S4, vd.S4, vd.S4; \
+	ADD4(va, vb, vc, vd, V8, V9, V10, V11); \
 	SMIN4S(a, a, 30); \
 	SMIN4S(b, b, 30); \
 	SMIN4S(c, c, 30); \
@@ -163,24 +171,21 @@ DATA dip<>+32(SB)/8, $0x02b2fd48f228e820 // c2
 DATA dip<>+40(SB)/8, $0x00220090019f0314
 GLOBL dip<>(SB), RODATA|NOPTR, $48
 
-// REQUANT8 is 8 channels of one row, saturated to words in x; y is clobbered, and so are V4..V9.
-#define REQUANT8(x, y, vx, vy) \
-	VLD1.P 32(R1), [vx.S4, vy.S4]; \
-	VLD1.P 32(R3), [V4.S4, V5.S4]; \
-	VLD1.P 32(R4), [V6.S4, V7.S4]; \
-	VLD1.P 32(R5), [V8.S4, V9.S4]; \
-	SSHL4S(x, x, 31); \
-	SSHL4S(y, y, 31); \
-	VSUB V8.S4, V29.S4, V8.S4; \
-	VSUB V9.S4, V29.S4, V9.S4; \
-	SQDMULH4S(x, x, 4); \
-	SQDMULH4S(y, y, 5); \
-	VADD V6.S4, vx.S4, vx.S4; \
-	VADD V7.S4, vy.S4, vy.S4; \
-	SSHL4S(x, x, 8); \
-	SSHL4S(y, y, 9); \
-	SQXTN4H(x, x); \
-	SQXTN8H(x, y)
+// REQUANTWORDS is 16 channels of one row, saturated to words in V0 and V2.
+#define REQUANTWORDS \
+	VLD1.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]; \
+	VLD1.P 64(R3), [V4.S4, V5.S4, V6.S4, V7.S4]; \
+	VLD1.P 64(R4), [V8.S4, V9.S4, V10.S4, V11.S4]; \
+	VLD1.P 64(R5), [V12.S4, V13.S4, V14.S4, V15.S4]; \
+	SHIFT4(0, 1, 2, 3, 31, 31, 31, 31); \
+	NEGATE(V12, V13, V14, V15); \
+	MULTIPLY4(0, 1, 2, 3, 4, 5, 6, 7); \
+	ADD4(V0, V1, V2, V3, V8, V9, V10, V11); \
+	SHIFT4(0, 1, 2, 3, 12, 13, 14, 15); \
+	SQXTN4H(0, 0); \
+	SQXTN4H(2, 2); \
+	SQXTN8H(0, 1); \
+	SQXTN8H(2, 3)
 
 // GELU16 is IntGELU on the words of V0 and V2. Constants: V16 limit, V17 left, V18 the low 11 bits, V19 0x0202, V20
 // 0x0100, V21, V22, V23 the parabolas, V24 2^(Fraction-1), V25 mult, V26 add, V27 -shift, V29 zero.
@@ -257,8 +262,7 @@ rows:
 	MOVD R11, R6
 
 block:
-	REQUANT8(0, 1, V0, V1)
-	REQUANT8(2, 3, V2, V3)
+	REQUANTWORDS
 	GELU16
 	SQXTN8B(0, 0)
 	SQXTN16B(0, 2)
@@ -285,22 +289,13 @@ block:
 
 // SCALE is rowScale's apply on V0..V3.
 #define SCALE \
-	SSHL4S(0, 0, 12); \
-	SSHL4S(1, 1, 12); \
-	SSHL4S(2, 2, 12); \
-	SSHL4S(3, 3, 12); \
+	SHIFT4(0, 1, 2, 3, 12, 12, 12, 12); \
 	VSUB V13.S4, V0.S4, V0.S4; \
 	VSUB V13.S4, V1.S4, V1.S4; \
 	VSUB V13.S4, V2.S4, V2.S4; \
 	VSUB V13.S4, V3.S4, V3.S4; \
-	SQDMULH4S(0, 0, 14); \
-	SQDMULH4S(1, 1, 14); \
-	SQDMULH4S(2, 2, 14); \
-	SQDMULH4S(3, 3, 14); \
-	SSHL4S(0, 0, 15); \
-	SSHL4S(1, 1, 15); \
-	SSHL4S(2, 2, 15); \
-	SSHL4S(3, 3, 15)
+	MULTIPLY4(0, 1, 2, 3, 14, 14, 14, 14); \
+	SHIFT4(0, 1, 2, 3, 15, 15, 15, 15)
 
 // func scaleI8Rows(a *requantArgs)
 TEXT ·scaleI8Rows(SB), NOSPLIT, $0-8
@@ -320,10 +315,10 @@ block:
 	VLD1.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]
 	CBZ    R2, scale
 	VLD1.P 64(R2), [V4.S4, V5.S4, V6.S4, V7.S4]
-	VADD   V4.S4, V0.S4, V0.S4
-	VADD   V5.S4, V1.S4, V1.S4
-	VADD   V6.S4, V2.S4, V2.S4
-	VADD   V7.S4, V3.S4, V3.S4
+	VSUB   V4.S4, V0.S4, V0.S4
+	VSUB   V5.S4, V1.S4, V1.S4
+	VSUB   V6.S4, V2.S4, V2.S4
+	VSUB   V7.S4, V3.S4, V3.S4
 
 scale:
 	PARAMETERS

@@ -40,7 +40,7 @@ func BenchmarkInt(b *testing.B) {
 		sum := make([]int64, cols)
 		run("SumIntNorm", cols, func() { SumIntNorm(sum, acc, cols, rows, cols, 100) })
 	}
-	for _, cols := range []int{64, 196, 256} {
+	for _, cols := range []int{16, 64, 196, 256} {
 		s, err := NewIntSoftmax(1e-4, true)
 		require.NoError(b, err)
 		scores, p, sum := fillI32(r, rows*cols, 15, false), make([]int8, rows*cols), make([]int32, rows)

@@ -180,14 +180,14 @@ func TestRequantMeans(t *testing.T) {
 			for i := range rows {
 				sum[i] = 127 + r.Int32N(255*4096-126)>>r.IntN(12)
 				for j := range cols {
-					acc[i*ldacc+j] = int32((r.Float64()*2-1)*127.9*float64(sum[i])) - base[j]
+					acc[i*ldacc+j] = int32((r.Float64()*2-1)*127.9*float64(sum[i])) + base[j]
 				}
 			}
 			dst := slices.Repeat([]int8{99}, rows*ld)
 			RequantMeans(dst[:(rows-1)*ld+cols], ld, acc[:(rows-1)*ldacc+cols], ldacc, rows, cols, sum, base, q)
 			for i := range rows {
 				for j := range cols {
-					exact := float64(acc[i*ldacc+j]+base[j]) / float64(sum[i]) * math.Ldexp(ratio[j], RowFraction)
+					exact := float64(acc[i*ldacc+j]-base[j]) / float64(sum[i]) * math.Ldexp(ratio[j], RowFraction)
 					off := math.Abs(float64(dst[i*ld+j]) - max(min(exact, 127), -127))
 					require.LessOrEqual(t, off, 0.5+2*ratio[j]+1.5/(1<<requantFraction), "cols %d, [%d,%d]", cols, i, j)
 				}

@@ -23,7 +23,9 @@ import (
 // TestMain makes the test binary the program itself when a test starts it as a child, to be killed.
 func TestMain(m *testing.M) {
 	if os.Getenv("EDGE_TRAIN_CHILD") != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		code := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		reportPeak()
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }

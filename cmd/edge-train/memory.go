@@ -47,7 +47,8 @@ func (m memoryPlan) need() int64 {
 }
 
 // share plans a run of c over set within budget bytes, 0 for any. What costs the least speed is given up first: the plans
-// of jepa.Plans in their order, then goroutines that decode. If nothing fits, the error names the least budget that would.
+// of jepa.Plans in their order, but goroutines that decode before batches are cut. If nothing fits, the error names the
+// least budget that would.
 func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads int, eval bool, budget int64) (memoryPlan, error) {
 	m := memoryPlan{budget: budget, base: programBytes + garbageBytes, workers: threads}
 	for _, path := range set.Paths() {
@@ -58,22 +59,21 @@ func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads int, eval
 		m.eval = evalBytes(c.Encoder, threads) + 4*12*int64(c.Encoder.Dim)*int64(c.Encoder.Dim) // one block of packed weights
 	}
 	picture := decodeBytes(set.Paths(), c.Encoder.ImageSize, limits)
-	for {
-		m.decode = int64(m.workers) * picture
-		left := max(1, budget-m.need()+m.trainer)
-		if budget == 0 {
-			left = 0
+	for ; ; m.workers /= 2 {
+		m.decode, m.trainer = int64(m.workers)*picture, 0
+		left := int64(0) // any
+		if budget > 0 {
+			left = max(1, budget-m.need())
 		}
 		var ok bool
 		m.plan, m.trainer, ok = jepa.Fit(c, threads, left)
-		if ok {
+		if ok && (m.plan.Micro == c.Batch || c.VarianceWeight == 0 || m.workers == 1) {
 			break
 		}
 		if m.workers == 1 {
-			return m, cli.Usagef("training takes at least %s, and the memory allowed is %s: lower --batch (now %d) or --image-size, take a smaller --preset, or raise --memory to at least %s",
-				cli.Bytes(m.need()), cli.Bytes(budget), c.Batch, ceilMiB(m.need()))
+			return m, cli.Usagef("training takes %s at least, and the memory allowed is %s: raise --memory to %s or more, lower --batch (now %d) or --image-size, or take a smaller --preset",
+				cli.Bytes(m.need()), cli.Bytes(budget), ceilMiB(m.need()), c.Batch)
 		}
-		m.workers /= 2
 	}
 	if budget > 0 {
 		m.cache = (budget - m.need()) / 4 * 3

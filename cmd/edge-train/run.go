@@ -216,14 +216,15 @@ func (t *training) clean() error {
 func (t *training) restore() (bool, error) {
 	var loaded *safetensors.File
 	_, refused, err := durable.Recover(t.dir, checkpointFile, func(path string) error {
-		f, err := safetensors.Open(path)
-		if err == nil {
-			err = f.Verify()
+		f, err := safetensors.Stream(path) // it is as large as the models in the trainer
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			loaded = f
+		if err := f.Verify(); err != nil {
+			return errors.Join(err, f.Close())
 		}
-		return err
+		loaded = f
+		return nil
 	})
 	for _, r := range refused {
 		t.progress.Warnf("a damaged checkpoint was put aside: %v", r)
@@ -231,7 +232,7 @@ func (t *training) restore() (bool, error) {
 	found := !errors.Is(err, fs.ErrNotExist)
 	if found {
 		if err == nil {
-			err = t.trainer.Restore(loaded)
+			err = errors.Join(t.trainer.Restore(loaded), loaded.Close())
 		}
 		if err != nil {
 			return false, err

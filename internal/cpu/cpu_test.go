@@ -49,6 +49,17 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// A machine may lack a rung and have a higher one: AVX-512 came before AVX-VNNI.
+func TestChooseSkipsWhatIsMissing(t *testing.T) {
+	for _, force := range []string{"", "high"} {
+		var low, mid, high bool
+		isa, err := choose([]path{{"low", &low, true}, {"mid", &mid, false}, {"high", &high, true}}, force)
+		require.NoError(t, err)
+		require.Equal(t, "high", isa)
+		require.Equal(t, []bool{true, false, true}, []bool{low, mid, high})
+	}
+}
+
 // TestEnvironment runs every path this machine has, and one that no machine has, through a real environment.
 func TestEnvironment(t *testing.T) {
 	child := func(isa string) string {

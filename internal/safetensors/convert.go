@@ -70,24 +70,33 @@ func (t *Tensor) Float32s(dst []float32) error {
 	if len(dst) != t.Len() {
 		return t.bad("has %d elements of shape %v, but %d are wanted", t.Len(), t.Shape, len(dst))
 	}
-	le := binary.LittleEndian
-	switch t.DType {
+	if t.DType != TypeF32 && t.DType != TypeF16 && t.DType != TypeBF16 {
+		return t.wrongType("F32, F16 or BF16")
+	}
+	if t.src != nil {
+		return t.pieces(func(b []byte, first int) { decode(dst[first:], t.DType, b) })
+	}
+	decode(dst, t.DType, t.Data)
+	return nil
+}
+
+// decode fills dst with the elements that b holds.
+func decode(dst []float32, d DType, b []byte) {
+	le, dst := binary.LittleEndian, dst[:len(b)/d.Size()]
+	switch d {
 	case TypeF32:
 		for i := range dst {
-			dst[i] = math.Float32frombits(le.Uint32(t.Data[4*i:]))
+			dst[i] = math.Float32frombits(le.Uint32(b[4*i:]))
 		}
 	case TypeF16:
 		for i := range dst {
-			dst[i] = float16.Frombits(le.Uint16(t.Data[2*i:])).Float32()
+			dst[i] = float16.Frombits(le.Uint16(b[2*i:])).Float32()
 		}
 	case TypeBF16:
 		for i := range dst {
-			dst[i] = math.Float32frombits(uint32(le.Uint16(t.Data[2*i:])) << 16)
+			dst[i] = math.Float32frombits(uint32(le.Uint16(b[2*i:])) << 16)
 		}
-	default:
-		return t.wrongType("F32, F16 or BF16")
 	}
-	return nil
 }
 
 // Float32Data returns the elements of an F32 tensor, as a view of Data where the machine allows it, else as a copy: do

@@ -70,7 +70,8 @@ type Tensor struct {
 	Shape []int // empty for a scalar
 	Data  []byte
 
-	path string // of the file it was read from
+	path string            // of the file it was read from
+	src  *io.SectionReader // of a Stream: where the data is
 }
 
 // Len is the number of elements: the product of Shape, 1 for a scalar.
@@ -90,7 +91,10 @@ type File struct {
 
 	raw   []byte
 	index map[string]int
-	sum   span // where the checksum's text lies in raw
+	sum   span // where the checksum's text lies in the file
+
+	src  *os.File // of a Stream
+	size int64
 }
 
 type span struct{ from, to int }
@@ -173,49 +177,23 @@ func Open(path string) (*File, error) {
 }
 
 func open(path string) (*File, error) {
-	// Stat before opening: opening a FIFO would block for ever.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, badFormat("not a regular file; a model is one .safetensors file")
-	}
-	src, err := os.Open(path)
+	src, size, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	size := info.Size()
 	if size > math.MaxInt {
 		return nil, badFormat("%d bytes do not fit into this machine's memory", size)
 	}
-
-	head := make([]byte, min(size, 64)) // enough to recognise other formats
-	if _, err := io.ReadFull(src, head); err != nil {
-		return nil, changed(err)
-	}
-	n, err := headerLength(head, size)
-	if err != nil {
-		return nil, err
-	}
-	header := make([]byte, n)
-	if _, err := src.ReadAt(header, 8); err != nil {
-		return nil, changed(err)
-	}
-	l, err := parseHeader(header, size-8-int64(n))
+	l, start, err := readHead(src, size)
 	if err != nil {
 		return nil, err
 	}
 	b := make([]byte, size)
-	copy(b, head[:8])
-	copy(b[8:], header)
-	if rest := b[8+n:]; len(rest) > 0 {
-		if _, err := src.ReadAt(rest, int64(8+n)); err != nil {
-			return nil, changed(err)
-		}
+	if _, err := src.ReadAt(b, 0); err != nil {
+		return nil, changed(err)
 	}
-	return l.attach(b, 8+n), nil
+	return l.attach(b, start), nil
 }
 
 // changed names the one cause of an end of file within the size that Stat gave.
@@ -298,7 +276,7 @@ func (l *layout) attach(b []byte, start int) *File {
 	}
 	data := b[start:]
 	for i, e := range l.entries {
-		f.Tensors[i] = Tensor{e.name, e.dtype, e.shape, data[e.from:e.to:e.to], ""}
+		f.Tensors[i] = Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: data[e.from:e.to:e.to]}
 	}
 	return f
 }

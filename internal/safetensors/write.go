@@ -172,7 +172,7 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%s: damaged: the recorded checksum is %s, the content has sha256 %.12s…; use another copy", path, quote(e.Recorded), e.Computed)
 }
 
-// Verify hashes the bytes that were parsed and returns nil when they match the recorded checksum, ErrNoChecksum when
+// Verify hashes the bytes that were parsed, or those of the file of a Stream, and returns nil when they match the recorded checksum, ErrNoChecksum when
 // there is none, else a *ChecksumError.
 func (f *File) Verify() error {
 	recorded, ok := f.Metadata[sumKey]
@@ -180,10 +180,16 @@ func (f *File) Verify() error {
 		return ErrNoChecksum
 	}
 	h := sha256.New()
-	h.Write(f.raw[:f.sum.from])
-	h.Write([]byte(zeroSum))
-	h.Write(f.raw[f.sum.to:])
-	if sum := hex.EncodeToString(h.Sum(nil)); sum != string(f.raw[f.sum.from:f.sum.to]) {
+	text := make([]byte, f.sum.to-f.sum.from)
+	if f.src == nil {
+		h.Write(f.raw[:f.sum.from])
+		h.Write([]byte(zeroSum))
+		h.Write(f.raw[f.sum.to:])
+		copy(text, f.raw[f.sum.from:f.sum.to])
+	} else if err := f.hash(h, text); err != nil {
+		return err
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != string(text) {
 		return &ChecksumError{f.Path, recorded, sum}
 	}
 	return nil
