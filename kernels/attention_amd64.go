@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"edgejepa/internal/cpu"
 	"math"
 
 	"edgejepa/kernels/internal/coef"
@@ -14,14 +15,14 @@ const rowsChunk = 1 << 15
 // softmaxRows is Softmax. Rows of attention are short, so that the calls and sums of a row on its own would take longer
 // than its arithmetic: here a call takes a block of rows.
 func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		Softmax(x, rows, cols, stride, scale)
 		return
 	}
 	_ = x[(rows-1)*stride+cols-1]
 	per := max(1, rowsChunk/cols)
 	for i := 0; i < rows; i += per {
-		if useAVX512 {
+		if cpu.HasAVX512 {
 			softmaxRowsAVX512(&x[i*stride], min(per, rows-i), cols, stride, scale)
 		} else {
 			softmaxRowsAVX2(&x[i*stride], min(per, rows-i), cols, stride, scale)
@@ -31,14 +32,14 @@ func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
 
 // softmaxGradRows is SoftmaxGrad in place on dy, with rows of y stridey apart.
 func softmaxGradRows(dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		softmaxGradRowsGeneric(dy, stride, y, stridey, rows, cols, scale)
 		return
 	}
 	_, _ = dy[(rows-1)*stride+cols-1], y[(rows-1)*stridey+cols-1]
 	per := max(1, rowsChunk/cols)
 	for i := 0; i < rows; i += per {
-		if useAVX512 {
+		if cpu.HasAVX512 {
 			softmaxGradRowsAVX512(&dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)
 		} else {
 			softmaxGradRowsAVX2(&dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)

@@ -4,23 +4,11 @@ package kernels
 
 import "edgejepa/internal/cpu"
 
-// Which paths this machine runs. Tests flip them; nothing else writes them after init.
-var (
-	useNEON    = cpu.HasNEON
-	useDotProd = cpu.HasDotProd
-	useI8MM    = cpu.HasI8MM
-)
-
-// useInOrder chooses the schedules for cores that issue in order. The results are the same.
-var useInOrder = cpu.InOrder
-
-const useAVX2 = false
-
 func tileF32(t *tile) {
 	switch {
-	case !useNEON:
+	case !cpu.HasNEON:
 		tileF32Generic(t)
-	case useInOrder:
+	case cpu.InOrder:
 		tileF32A53(t)
 	default:
 		tileF32NEON(t)

@@ -2,12 +2,6 @@
 
 package kernels
 
-const (
-	useAVX2    = false
-	useNEON    = false
-	useDotProd = false
-)
-
 func tileF32(t *tile) { tileF32Generic(t) }
 
 func tileTakesPanels() bool { return false }

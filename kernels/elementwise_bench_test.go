@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"edgejepa/fp"
+	"edgejepa/kernels/fixed"
 	"edgejepa/kernels/internal/peak"
 )
 
@@ -66,20 +67,22 @@ var vectorBenches = []vectorBench{
 		QuantizeRowsStochastic(benchI8, benchStat[0], b[0], rows, n, n, Noise{})
 	}},
 	{"QuantizeColumns", 1, 5, []string{"quantizeColumnsAVX2:32"}, func(b [][]float32, rows, n int) { QuantizeColumns(benchI8, rows, benchRow[0], b[0], rows, n, n) }},
-	{"RequantI8", 1, 5, []string{"requantI8Rows:32"}, func(_ [][]float32, rows, n int) { RequantI8(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant) }},
+	{"RequantI8", 1, 5, []string{"requantI8Rows:32"}, func(_ [][]float32, rows, n int) {
+		fixed.RequantI8(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant)
+	}},
 	{"RequantGELU", 1, 5, []string{"requantGELURows:32"}, func(_ [][]float32, rows, n int) {
-		RequantGELU(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, benchRequant.gelu)
+		fixed.RequantGELU(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, benchRequant.gelu)
 	}},
 	{"AddRequant", 2, 12, []string{"addRequantRows:32"}, func(_ [][]float32, rows, n int) {
-		AddRequant(benchRes, n, benchI32, n, rows, n, &benchRequant.Requant)
+		fixed.AddRequant(benchRes, n, benchI32, n, rows, n, &benchRequant.Requant)
 	}},
 	{"IntLayerNorm", 1, 5, []string{"rowMomentsBlocks:16", "scaleI8Rows:16"}, func(_ [][]float32, rows, n int) {
-		IntLayerNorm(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, 1)
+		fixed.LayerNorm(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, 1)
 	}},
 	{"SoftmaxI8", 1, 5, []string{"softmaxI8Row:32"}, func(_ [][]float32, rows, n int) {
-		SoftmaxI8(benchI8, n, benchSums, benchI32, n, rows, n, benchRequant.softmax)
+		fixed.SoftmaxI8(benchI8, n, benchSums, benchI32, n, rows, n, benchRequant.softmax)
 	}},
-	{"LookupI8", 1, 2, []string{"lookupI8Blocks:64"}, func(b [][]float32, _, _ int) { LookupI8(benchI8, benchI8, benchRequant.table) }},
+	{"LookupI8", 1, 2, []string{"lookupI8Blocks:64"}, func(b [][]float32, _, _ int) { fixed.Lookup(benchI8, benchI8, benchRequant.table) }},
 	{"RoundHalf", 1, 6, []string{"roundHalfBlocks"}, func(b [][]float32, _, _ int) { RoundHalf(benchU16[0], b[0], Noise{}) }},
 	{"LerpHalf", 1, 8, []string{"lerpHalfBlocks"}, func(b [][]float32, _, _ int) { LerpHalf(benchU16[0], b[0], 0.996, Noise{}) }},
 	{"AdamW.StepHalf", 2, 20, []string{"adamwHalfBlocks"}, func(b [][]float32, _, _ int) {
@@ -108,27 +111,27 @@ var (
 
 // benchRequant are the constants of the fixed-point kernels, for sums of a few thousand.
 var benchRequant = func() (c struct {
-	Requant
-	gelu    *IntGELU
-	softmax *IntSoftmax
+	fixed.Requant
+	gelu    *fixed.GELU
+	softmax *fixed.Softmax
 	table   *[256]int8
 }) {
 	ratio, bias := make([]float64, benchCols), make([]float64, benchCols)
 	for i := range ratio {
 		ratio[i] = 1.0 / 64
 	}
-	q, err := NewRequant(ratio, bias, 1<<20)
+	q, err := fixed.NewRequant(ratio, bias, 1<<20)
 	if err == nil {
 		c.Requant = *q
-		c.gelu, err = NewIntGELU(1.0/32, -128)
+		c.gelu, err = fixed.NewGELU(1.0/32, -128)
 	}
 	if err == nil {
-		c.softmax, err = NewIntSoftmax(1.0/1024, true)
+		c.softmax, err = fixed.NewSoftmax(1.0/1024, true)
 	}
 	if err != nil {
 		panic(err)
 	}
-	c.table = GELUTable(1.0/32, 1.0/32)
+	c.table = fixed.GELUTable(1.0/32, 1.0/32)
 	return c
 }()
 

@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"edgejepa/internal/cpu"
 	"math"
 
 	"edgejepa/kernels/internal/coef"
@@ -10,7 +11,7 @@ import (
 
 // gelu is GELU of a strip that a product has just left in the cache.
 func gelu(dst, x []float32) {
-	if !useAVX512 {
+	if !cpu.HasAVX512 {
 		GELU(dst, x)
 		return
 	}

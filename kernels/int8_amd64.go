@@ -2,6 +2,8 @@
 
 package kernels
 
+import "edgejepa/internal/cpu"
+
 // i8PassK is how many k one pass of a tile takes: twelve rows of that many bytes are 6 KiB. i8RowLen is how far those
 // rows are apart; the odd cache line keeps them out of each other's way.
 const (
@@ -80,11 +82,11 @@ func brokenChainsAVX2(q *int8, blocks int) bool
 
 func i8PathLayout() i8Layout {
 	switch {
-	case useAVX512VNNI:
+	case cpu.HasAVX512VNNI:
 		return i8Quads32
-	case useAVXVNNI:
+	case cpu.HasAVXVNNI:
 		return i8Quads
-	case useAVX2:
+	case cpu.HasAVX2FMA:
 		return i8Chains
 	}
 	return i8Runs
@@ -196,7 +198,7 @@ func (t *tileI8) spread(at int, src *int8, lda, n int, layout i8Layout) {
 
 // packVector packs whole groups of 8 channels, and says how many channels that was.
 func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int {
-	if !useAVX2 || l.run != 4 {
+	if !cpu.HasAVX2FMA || l.run != 4 {
 		return 0
 	}
 	order := l.order
@@ -231,7 +233,7 @@ func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) 
 
 // brokenBlocks says whether any block of q breaks the chain rule; the length is a multiple of 32.
 func brokenBlocks(q []int8) bool {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		return brokenBlocksGeneric(q)
 	}
 	for ; len(q) > i8CallBytes; q = q[i8CallBytes:] {

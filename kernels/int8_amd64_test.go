@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"edgejepa/internal/cpu"
 	"slices"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 // Chains of four are for weights that obey the rule: one step beyond it, on weights that Pack sends to the other tile,
 // they are wrong.
 func TestI8ChainsAVX2(t *testing.T) {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
 	}
 	a := slices.Repeat([]int8{-128}, 64)
@@ -39,10 +40,10 @@ func TestI8ChainsAVX2(t *testing.T) {
 
 // The layouts in assembly against those in Go, with the sums that biased activations need.
 func TestPackI8Quads(t *testing.T) {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
 	}
-	defer func() { useAVX2 = true }()
+	defer func() { cpu.HasAVX2FMA = true }()
 	for _, layout := range []i8Layout{i8Chains, i8Quads, i8Quads32} {
 		for _, n := range []int{1, 7, 8, 9, 15, 16, 17, 31, 40, 64} {
 			for _, k := range []int{1, 3, 4, 31, 32, 33, 36, 63, 64, 100} {
@@ -51,9 +52,9 @@ func TestPackI8Quads(t *testing.T) {
 					w[i] = int8(i*89%255 - 127)
 				}
 				var fast, plain PanelsI8
-				useAVX2 = true
+				cpu.HasAVX2FMA = true
 				fast.pack(w, k, n, layout)
-				useAVX2 = false
+				cpu.HasAVX2FMA = false
 				plain.pack(w, k, n, layout)
 				require.Equal(t, plain, fast, "layout %d, %d x %d", layout, n, k)
 				start := plain.start[n-1]

@@ -2,6 +2,8 @@
 
 package kernels
 
+import "edgejepa/internal/cpu"
+
 // Bounds on one call into assembly. A goroutine cannot be preempted inside it, and a Cortex-A53 without SDOT takes up to
 // 100 microseconds for i8CallMACs; the panels that a call streams through fit a first-level cache of 32 KiB beside the
 // rows of A. One pass takes i8PassK of the inner dimension.
@@ -54,9 +56,9 @@ func tileI8DotProd(t *tileI8)
 
 func i8PathLayout() i8Layout {
 	switch {
-	case useI8MM:
+	case cpu.HasI8MM:
 		return i8Octs
-	case useDotProd:
+	case cpu.HasDotProd:
 		return i8Dots
 	}
 	return i8Runs
@@ -77,7 +79,7 @@ func (*scratchI8) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8
 	switch {
 	case p.layout == i8Octs:
 		gemmI8MM(acc, ldacc, a, lda, m, p)
-	case p.layout == i8Dots || useNEON:
+	case p.layout == i8Dots || cpu.HasNEON:
 		gemmI8NEON(acc, ldacc, a, lda, m, p)
 	default:
 		gemmI8Generic(acc, ldacc, a, lda, m, p)
@@ -92,7 +94,7 @@ func gemmI8NEON(acc []int32, ldacc int, a []int8, lda, m int, p *PanelsI8) {
 	switch {
 	case p.layout == i8Dots:
 		tall = 6
-	case useInOrder:
+	case cpu.InOrder:
 		tall = 3
 	}
 	for k := 0; k < p.K; k += i8PassK {
@@ -151,9 +153,9 @@ func (t *tileI8) run(p *PanelsI8) {
 	switch {
 	case p.layout == i8Dots:
 		tileI8DotProd(t)
-	case useInOrder && p.chain4:
+	case cpu.InOrder && p.chain4:
 		tileI8InOrderNEON(t)
-	case useInOrder:
+	case cpu.InOrder:
 		tileI8PairInOrderNEON(t)
 	case p.chain4:
 		tileI8NEON(t)

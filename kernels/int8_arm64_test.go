@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"edgejepa/internal/cpu"
 	"slices"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 // Chains of four are for weights that obey the rule: one step beyond it, on weights that Pack sends to the other tile,
 // they are wrong.
 func TestI8ChainsNEON(t *testing.T) {
-	if !useNEON {
+	if !cpu.HasNEON {
 		t.Skip("needs NEON; TestRequiredISA says whether it may be missing")
 	}
 	a := slices.Repeat([]int8{-128}, 64)
@@ -25,9 +26,9 @@ func TestI8ChainsNEON(t *testing.T) {
 		GemmI8(acc, 1, a, 64, 1, &p)
 		return acc
 	}
-	defer func(was bool) { useInOrder = was }(useInOrder)
+	defer func(was bool) { cpu.InOrder = was }(cpu.InOrder)
 	for _, sign := range []int8{1, -1} {
-		useInOrder = !useInOrder
+		cpu.InOrder = !cpu.InOrder
 		w := make([]int8, 64)
 		for k := range w {
 			w[k] = fullChain(sign)(nil, 0, k)
@@ -41,8 +42,8 @@ func TestI8ChainsNEON(t *testing.T) {
 
 // The tile for cores that issue in order, and the other, wherever the test runs.
 func TestGemmI8OtherOrder(t *testing.T) {
-	defer func(was bool) { useInOrder = was }(useInOrder)
-	useInOrder = !useInOrder
+	defer func(was bool) { cpu.InOrder = was }(cpu.InOrder)
+	cpu.InOrder = !cpu.InOrder
 	TestGemmI8(t)
 	TestGemmI8Fenced(t)
 }

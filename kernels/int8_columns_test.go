@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"edgejepa/kernels/kerneltest"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -186,8 +187,8 @@ func TestQuantizeColumnsFenced(t *testing.T) {
 			for _, cols := range []int{1, 5, 8, 11, 64, 70, 73} {
 				for _, atEnd := range []bool{true, false} {
 					ldx, ldq := cols+3, rows+5
-					x, q := fenced[float32](t, (rows-1)*ldx+cols, atEnd), fenced[int8](t, (cols-1)*ldq+rows, atEnd)
-					scale := fenced[float32](t, cols, atEnd)
+					x, q := kerneltest.FencedAs[float32](t, (rows-1)*ldx+cols, atEnd), kerneltest.FencedAs[int8](t, (cols-1)*ldq+rows, atEnd)
+					scale := kerneltest.FencedAs[float32](t, cols, atEnd)
 					was := slices.Clone(x)
 					QuantizeColumns(q, ldq, scale, x, rows, cols, ldx)
 					QuantizeColumnsStochastic(q, ldq, scale, x, rows, cols, ldx, Noise{})

@@ -4,23 +4,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/kernels/kerneltest"
 )
-
-// fenced is a slice of n values that ends or begins at a page which must not be touched.
-func fenced[T int8 | int32 | float32](t *testing.T, n int, atEnd bool) []T {
-	size := int(unsafe.Sizeof(*new(T)))
-	x := kerneltest.Fenced(t, (n*size+3)/4, atEnd)
-	y := unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*4/size)
-	if atEnd {
-		return y[len(y)-n:]
-	}
-	return y[:n:n]
-}
 
 // No kernel reads or writes outside its operands, the packed one included.
 func TestGemmI8Fenced(t *testing.T) {
@@ -33,14 +21,14 @@ func TestGemmI8Fenced(t *testing.T) {
 			m, n, k := s[0], s[1], s[2]
 			for _, atEnd := range []bool{true, false} {
 				lda, ldacc := k+3, n+5
-				a, w := fenced[int8](t, (m-1)*lda+k, atEnd), fenced[int8](t, n*k, atEnd)
-				acc := fenced[int32](t, (m-1)*ldacc+n, atEnd)
+				a, w := kerneltest.FencedAs[int8](t, (m-1)*lda+k, atEnd), kerneltest.FencedAs[int8](t, n*k, atEnd)
+				acc := kerneltest.FencedAs[int32](t, (m-1)*ldacc+n, atEnd)
 				copy(a, fillI8(r, m, k, lda, anyI8))
 				copy(w, fillI8(r, n, k, k, weightI8))
 				var p PanelsI8
 				p.Pack(w, k, n) // for its size
-				p.data = fenced[int8](t, len(p.data), atEnd)[:0]
-				p.start = fenced[int32](t, len(p.start), atEnd)[:0]
+				p.data = kerneltest.FencedAs[int8](t, len(p.data), atEnd)[:0]
+				p.start = kerneltest.FencedAs[int32](t, len(p.start), atEnd)[:0]
 				p.Pack(w, k, n)
 				GemmI8(acc, ldacc, a, lda, m, &p)
 				want := gemmI8Oracle(a, lda, m, w, k, n)
@@ -58,9 +46,9 @@ func TestQuantFenced(t *testing.T) {
 			for _, atEnd := range []bool{true, false} {
 				const rows = 2
 				ld := cols + 3
-				x, q := fenced[float32](t, rows*cols, atEnd), fenced[int8](t, ld+cols, atEnd)
-				sa, sw, bias := fenced[float32](t, rows, atEnd), fenced[float32](t, cols, atEnd), fenced[float32](t, cols, atEnd)
-				acc, dst := fenced[int32](t, ld+cols, atEnd), fenced[float32](t, ld+cols, atEnd)
+				x, q := kerneltest.FencedAs[float32](t, rows*cols, atEnd), kerneltest.FencedAs[int8](t, ld+cols, atEnd)
+				sa, sw, bias := kerneltest.FencedAs[float32](t, rows, atEnd), kerneltest.FencedAs[float32](t, cols, atEnd), kerneltest.FencedAs[float32](t, cols, atEnd)
+				acc, dst := kerneltest.FencedAs[int32](t, ld+cols, atEnd), kerneltest.FencedAs[float32](t, ld+cols, atEnd)
 				was := slices.Clone(x)
 				QuantizeRows(q, sa, x, rows, cols, ld)
 				QuantizeWeights(q, sa, x, rows, cols)

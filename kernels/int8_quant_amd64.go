@@ -2,7 +2,11 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"edgejepa/internal/cpu"
+)
 
 // maxAbsBitsAVX2 is maxAbsBitsGeneric(x[:n]); n is a multiple of 32.
 //
@@ -57,7 +61,7 @@ func dequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, s
 
 func maxAbsBits(x []float32) uint32 {
 	n := len(x) &^ 31
-	if !useAVX2 || n == 0 {
+	if !cpu.HasAVX2FMA || n == 0 {
 		return maxAbsBitsGeneric(x)
 	}
 	return max(maxAbsBitsAVX2(&x[0], n), maxAbsBitsGeneric(x[n:]))
@@ -65,7 +69,7 @@ func maxAbsBits(x []float32) uint32 {
 
 func maxChain(w []float32) uint32 {
 	n := len(w) &^ (chainBlock - 1)
-	if !useAVX2 || n == 0 {
+	if !cpu.HasAVX2FMA || n == 0 {
 		return maxChainGeneric(w)
 	}
 	return max(maxChainAVX2(&w[0], n), maxChainGeneric(w[n:]))
@@ -73,7 +77,7 @@ func maxChain(w []float32) uint32 {
 
 func quantize(q []int8, x []float32, inv float32) {
 	q = q[:len(x)]
-	if n := len(x) &^ 31; useAVX2 && n > 0 {
+	if n := len(x) &^ 31; cpu.HasAVX2FMA && n > 0 {
 		quantizeAVX2(&q[0], &x[0], n, inv)
 		q, x = q[n:], x[n:]
 	}
@@ -82,7 +86,7 @@ func quantize(q []int8, x []float32, inv float32) {
 
 func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
 	n := 0
-	if useAVX2 {
+	if cpu.HasAVX2FMA {
 		n = cols &^ 7
 	}
 	if n > 0 {
@@ -105,10 +109,10 @@ func (l *noiseLanes) set(bits Noise, step int) {
 
 // quantizeRows does rows of QuantizeRows, and says whether it could.
 func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool {
-	if !useAVX2 || cols%32 != 0 {
+	if !cpu.HasAVX2FMA || cols%32 != 0 {
 		return false
 	}
-	if useAVX512 {
+	if cpu.HasAVX512 {
 		quantizeRowsAVX512(&q[0], ldq, &scale[0], &x[0], rows, cols)
 	} else {
 		quantizeRowsAVX2(&q[0], ldq, &scale[0], &x[0], rows, cols)
@@ -119,7 +123,7 @@ func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool {
 func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
 	q = q[:len(x)]
 	n := len(x) &^ 31
-	if useAVX2 && n > 0 {
+	if cpu.HasAVX2FMA && n > 0 {
 		var lanes noiseLanes
 		lanes.set(bits, len(lanes.key))
 		quantizeStochasticAVX2(&q[0], &x[0], n, inv, &lanes)
@@ -131,7 +135,7 @@ func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
 
 func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
 	n := len(absmax) &^ 7
-	if useAVX2 && n > 0 {
+	if cpu.HasAVX2FMA && n > 0 {
 		maxAbsColumnsAVX2(&absmax[0], &x[0], rows, ldx, n/8)
 	} else {
 		n = 0
@@ -143,7 +147,7 @@ func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
 // did before.
 func (c *columnsI8) quantize(j, n int) {
 	const rows, cols = 32, 8
-	if !useAVX2 || c.rows < rows || n < cols {
+	if !cpu.HasAVX2FMA || c.rows < rows || n < cols {
 		c.quantizeGeneric(j, n)
 		return
 	}

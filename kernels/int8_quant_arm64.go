@@ -2,7 +2,11 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"edgejepa/internal/cpu"
+)
 
 // maxAbsBitsNEON is maxAbsBitsGeneric(x[:n]); n is a multiple of 16.
 //
@@ -48,7 +52,7 @@ func dequantNEON(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, s
 
 func maxAbsBits(x []float32) uint32 {
 	n := len(x) &^ 15
-	if !useNEON || n == 0 {
+	if !cpu.HasNEON || n == 0 {
 		return maxAbsBitsGeneric(x)
 	}
 	return max(maxAbsBitsNEON(&x[0], n), maxAbsBitsGeneric(x[n:]))
@@ -56,7 +60,7 @@ func maxAbsBits(x []float32) uint32 {
 
 func maxChain(w []float32) uint32 {
 	n := len(w) &^ (chainBlock - 1)
-	if !useNEON || n == 0 {
+	if !cpu.HasNEON || n == 0 {
 		return maxChainGeneric(w)
 	}
 	return max(maxChainNEON(&w[0], n), maxChainGeneric(w[n:]))
@@ -64,7 +68,7 @@ func maxChain(w []float32) uint32 {
 
 func quantize(q []int8, x []float32, inv float32) {
 	q = q[:len(x)]
-	if n := len(x) &^ 15; useNEON && n > 0 {
+	if n := len(x) &^ 15; cpu.HasNEON && n > 0 {
 		quantizeNEON(&q[0], &x[0], n, inv)
 		q, x = q[n:], x[n:]
 	}
@@ -73,7 +77,7 @@ func quantize(q []int8, x []float32, inv float32) {
 
 func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
 	n := 0
-	if useNEON {
+	if cpu.HasNEON {
 		n = cols &^ 7
 	}
 	if n > 0 {
@@ -100,7 +104,7 @@ func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool { 
 func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
 	q = q[:len(x)]
 	n := len(x) &^ 15
-	if useNEON && n > 0 {
+	if cpu.HasNEON && n > 0 {
 		var lanes noiseLanes
 		lanes.set(bits, len(lanes.key))
 		quantizeStochasticNEON(&q[0], &x[0], n, inv, &lanes)
@@ -112,7 +116,7 @@ func quantizeStochastic(q []int8, x []float32, inv float32, bits Noise) {
 
 func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
 	n := len(absmax) &^ 3
-	if useNEON && n > 0 {
+	if cpu.HasNEON && n > 0 {
 		maxAbsColumnsNEON(&absmax[0], &x[0], rows, ldx, n/4)
 	} else {
 		n = 0
@@ -124,7 +128,7 @@ func maxAbsColumns(absmax []uint32, x []float32, rows, ldx int) {
 // did before.
 func (c *columnsI8) quantize(j, n int) {
 	const rows, cols = 16, 4
-	if !useNEON || c.rows < rows || n < cols {
+	if !cpu.HasNEON || c.rows < rows || n < cols {
 		c.quantizeGeneric(j, n)
 		return
 	}

@@ -31,6 +31,8 @@ func newLimits() *limits {
 	rate := func(typ string) float64 { return peak.Of("avx2", typ).Best() / 8 / peak.Clock() }
 	l.div, l.sqrt = rate("div"), rate("sqrt")
 	files, _ := filepath.Glob("*_amd64.s")
+	fixed, _ := filepath.Glob("fixed/*_amd64.s")
+	files = append(files, fixed...)
 	for _, name := range files {
 		if source, err := os.ReadFile(name); err == nil {
 			for routine, loop := range asmLoops(string(source), readHeader) {
@@ -209,6 +211,24 @@ func loopCycles(loop []string, div, sqrt, latency float64) float64 {
 	}
 	chain := (end[turns-1] - end[turns/2-1]) / (turns / 2)
 	return max(chain, max(busy.mul/2, busy.add/2, busy.shuffle/2, busy.any/4, busy.load/2, busy.div/div, busy.sqrt/sqrt)/turns)
+}
+
+// A routine that was renamed would read as a limit of 0.
+func TestLimitsKnowTheRoutines(t *testing.T) {
+	l := newLimits()
+	if len(l.loops) == 0 {
+		t.Skip("nothing to read the limits of here")
+	}
+	for _, k := range vectorBenches {
+		for _, routine := range k.routines {
+			name, _, _ := strings.Cut(routine, ":")
+			require.NotEmpty(t, l.loops[name], "%s: no listing has a loop of %s", k.name, name)
+		}
+	}
+	for _, routine := range wideRoutines {
+		name, _, _ := strings.Cut(routine, ":")
+		require.NotEmpty(t, l.loops[name], name)
+	}
 }
 
 // The limit of a few loops that can be counted by hand.

@@ -2,12 +2,14 @@
 
 package kernels
 
+import "edgejepa/internal/cpu"
+
 // packChunk bounds one call, in rows of a panel: some 10 microseconds out of main memory.
 const packChunk = 2048
 
 // packTVector packs the longest multiple of four columns of 16 rows of w into a panel and returns how many those are.
 func packTVector(dst, w []float32, ldw, k int) int {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		return 0
 	}
 	n := k &^ 3
@@ -19,7 +21,7 @@ func packTVector(dst, w []float32, ldw, k int) int {
 
 // packRowsVector copies 16 columns of rows rows into a panel and returns how many rows it took.
 func packRowsVector(dst, x []float32, ldx, rows int) int {
-	if !useAVX2 {
+	if !cpu.HasAVX2FMA {
 		return 0
 	}
 	for i := 0; i < rows; i += packChunk {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"edgejepa/kernels/internal/peak"
 )
 
 // productTables are the tables of all layers.
@@ -42,10 +44,7 @@ func (s *productTables) close() {
 
 // f32Path is the rung whose float32 kernels a rung runs.
 func f32Path(path string) string {
-	if path == inOrder {
-		return path
-	}
-	if l := peakOf(path, "f32"); l != nil {
+	if l := peak.Of(path, "f32"); l != nil {
 		return l.Path
 	}
 	return path
@@ -67,14 +66,14 @@ func (s *productTables) raceLayer(l *layer, o *operands) {
 		l.f32, l.int8, l.blas = map[string]*f32Racers{}, map[string]*int8Racers{}, map[string]*blasRacers{}
 		l.f32Peaks, l.int8Peak = map[string]*racer{}, map[string]*racer{}
 		for _, path := range s.f32Paths {
-			l.f32[path], l.f32Peaks[path] = o.f32Racers(path, l), top(peakOf(path, "f32"))
+			l.f32[path], l.f32Peaks[path] = o.f32Racers(path, l), top(peak.Of(path, "f32"))
 			if p := s.peers[path]; p != nil {
 				l.blas[path] = p.racers(l)
 			}
 		}
 		for _, path := range benchPaths()[1:] {
 			if s.want("int8") {
-				l.int8[path], l.int8Peak[path] = o.int8Racers(path, l), top(peakOf(path, "int8"))
+				l.int8[path], l.int8Peak[path] = o.int8Racers(path, l), top(peak.Of(path, "int8"))
 			}
 		}
 	}
@@ -210,7 +209,7 @@ func printAttention(path string) {
 		backward := local(path, 4*product, always(func() {
 			AttentionBackward(x[3], x[2], x[0], probs, c.tokens, c.dim, c.heads, scratch)
 		}))
-		most := top(peakOf(path, "f32"))
+		most := top(peak.Of(path, "f32"))
 		race(6*(*tablesLaps), most, forward, backward)
 		fmt.Printf("%6d tokens, width %d, %2d heads %24s | %6.1f %5.2f  | %6.1f %5.2f\n", c.tokens, c.dim, c.heads, "",
 			forward.best/1e9, share(forward, most), backward.best/1e9, share(backward, most))
@@ -242,7 +241,7 @@ func (s *productTables) printGeneric() {
 
 // printI8 is a page for each path.
 func (s *productTables) printI8(path string, bars *verdicts) {
-	over := peakOf(path, "int8")
+	over := peak.Of(path, "int8")
 	if over == nil {
 		return
 	}

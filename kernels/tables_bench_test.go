@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"edgejepa/internal/cpu"
 	"edgejepa/kernels/internal/peak"
 )
 
@@ -29,11 +30,7 @@ func TestTables(t *testing.T) {
 		t.Skip("a measurement, not a test: make bench")
 	}
 	runtime.LockOSThread()
-	defer func() {
-		for i, s := range benchSwitches {
-			*s.on = benchWas[i]
-		}
-	}()
+	defer usePath(benchPaths()[len(benchRungs)])
 	begin := time.Now()
 	want := func(section string) bool {
 		return *tablesOnly == "" || slices.Contains(strings.Split(*tablesOnly, ","), section)
@@ -77,43 +74,24 @@ func processor() string {
 	return "a processor without a name"
 }
 
-// benchSwitches are taken while all of them are on: isaSwitches lists only those.
-var benchSwitches = isaSwitches()
+// benchRungs are the paths above generic that the run has switched on, the lowest first.
+var benchRungs = slices.DeleteFunc(cpu.Rungs(), func(r cpu.Rung) bool { return !*r.On })
 
-// benchWas is what the machine chose for itself.
-var benchWas = func() (was []bool) {
-	for _, s := range benchSwitches {
-		was = append(was, *s.on)
-	}
-	return was
-}()
-
-// benchPaths names the rungs of this machine, generic first.
+// benchPaths names them, generic first.
 func benchPaths() []string {
 	names := []string{"generic"}
-	for _, s := range benchSwitches {
-		names = append(names, s.name)
+	for _, r := range benchRungs {
+		names = append(names, r.Name)
 	}
 	return names
 }
 
-// inOrder is no rung but a schedule: it is on for itself only, and where the machine wants it.
-const inOrder = "inorder"
-
 // usePath switches on the rungs up to one.
 func usePath(name string) {
-	last := slices.IndexFunc(benchSwitches, func(s isaSwitch) bool { return s.name == name })
-	for i, s := range benchSwitches {
-		*s.on = i <= last && (s.name != inOrder || name == inOrder || benchWas[i])
+	last := slices.IndexFunc(benchRungs, func(r cpu.Rung) bool { return r.Name == name })
+	for i, r := range benchRungs {
+		*r.On = i <= last
 	}
-}
-
-// peakOf is the register-only loop that bounds a path, or nil.
-func peakOf(path, typ string) *peak.Loop {
-	if path == inOrder {
-		path = "neon"
-	}
-	return peak.Of(path, typ)
 }
 
 // share is a rate as a part of another one's, or 0.

@@ -3,6 +3,8 @@
 package kernels
 
 import (
+	"edgejepa/internal/cpu"
+	"edgejepa/kernels/kerneltest"
 	"fmt"
 	"slices"
 	"testing"
@@ -28,14 +30,14 @@ var tileOrders = []struct {
 // The tile kernels equal tileF32Generic for every order of A, remainder of rows and of k, panel stride and start, and
 // touch nothing outside their operands, both on any core.
 func TestTileNEON(t *testing.T) {
-	if !useNEON {
+	if !cpu.HasNEON {
 		t.Skip("needs NEON; TestRequiredISA says whether it may be missing")
 	}
 	const mostRows, mostK, ldc, wide = 13, 19, NR + 1, NR + 4
 	for _, atEnd := range []bool{true, false} {
-		a := fenced[float32](t, mostRows*(2*mostK+1)*2, atEnd)
-		b := fenced[float32](t, (mostK-1)*wide+NR, atEnd)
-		c := fenced[float32](t, (mostRows-1)*ldc+NR, atEnd)
+		a := kerneltest.FencedAs[float32](t, mostRows*(2*mostK+1)*2, atEnd)
+		b := kerneltest.FencedAs[float32](t, (mostK-1)*wide+NR, atEnd)
+		c := kerneltest.FencedAs[float32](t, (mostRows-1)*ldc+NR, atEnd)
 		mixed(a, 1)
 		mixed(b, 2)
 		first := func(x []float32, n int) *float32 { // of the n values that lie at the fence
@@ -91,8 +93,8 @@ func TestTileNEON(t *testing.T) {
 // Products on the schedule that this core does not take by itself. It is no rung of the paths: the one for in-order cores
 // would be what a benchmark on another core measures.
 func TestGemmOtherSchedule(t *testing.T) {
-	defer func(was bool) { useInOrder = was }(useInOrder)
-	useInOrder = !useInOrder
+	defer func(was bool) { cpu.InOrder = was }(cpu.InOrder)
+	cpu.InOrder = !cpu.InOrder
 	t.Run("Gemm", TestGemm)
 	t.Run("AddGemmTN", TestAddGemmTN)
 }

@@ -2,6 +2,8 @@
 
 package kernels
 
+import "edgejepa/internal/cpu"
+
 //go:generate go run ./internal/asmgen
 
 // The routines of vector_amd64.s and vector_arm64.s, one Go function each, shared by both architectures. Every function
@@ -16,7 +18,7 @@ const vectorChunk = 4096
 
 // whole returns the length of the prefix of n elements that the routines take: 0 where there are none.
 func whole(n int) int {
-	if useAVX2 || useNEON {
+	if cpu.HasAVX2FMA || cpu.HasNEON {
 		return n &^ (vectorBlock - 1)
 	}
 	return 0

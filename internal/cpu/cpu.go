@@ -2,7 +2,7 @@
 //
 // The bools are what the machine has, cut down to the path that the environment variable EDGEJEPA_ISA names, so that a
 // kernel dispatches on a plain if and a test forces a path without touching code. They are set while the package is
-// initialised and never change. The build tag purego leaves only generic.
+// initialised; nothing but tests changes them afterwards. The build tag purego leaves only generic.
 package cpu
 
 import (
@@ -83,6 +83,22 @@ func ISA() string { return isa }
 // Forced returns the path asked for through EDGEJEPA_ISA, "" if none, and an error when this machine or this build
 // lacks it. The kernels then run on generic; a program should report the error and stop.
 func Forced() (isa string, err error) { return forced, forcedErr }
+
+// Rung is a path that this machine and this build offer, with its switch.
+type Rung struct {
+	Name string
+	On   *bool
+}
+
+// Rungs lists the paths above generic, the lowest first, for tests that switch them.
+func Rungs() (r []Rung) {
+	for _, p := range ladder() {
+		if p.have {
+			r = append(r, Rung{p.name, p.on})
+		}
+	}
+	return r
+}
 
 // Paths lists the paths that this machine and this build offer, generic first, whatever is forced.
 func Paths() []string { return names(ladder()) }

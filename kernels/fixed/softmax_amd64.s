@@ -46,9 +46,9 @@ ALL(eighth, 0x003f003f003f003f)    // first >> 8
 	VPMINUD Y8, y, y; \
 	VPSRLVD Y9, y, y
 
-// WEIGHTS is IntSoftmax's weight of 16 differences.
+// WEIGHTS is Softmax's weight of 16 differences.
 #define WEIGHTS(x) \
-	VPSLLW IntSoftmax_lefts(R8), x, x; \
+	VPSLLW Softmax_lefts(R8), x, x; \
 	VPMINUW most<>(SB), x, x; \
 	VPMULHRSW Y10, x, Y4; \
 	VPADDSW Y4, x, x; \
@@ -68,10 +68,10 @@ ALL(eighth, 0x003f003f003f003f)    // first >> 8
 	VPAND eighth<>(SB), Y4, Y4; \
 	VPOR Y4, Y6, Y6; \
 	VPMULHRSW Y6, Y5, x; \
-	VPADDW IntSoftmax_wide+32(R8), x, x; \
-	VPSRLW IntSoftmax_rights(R8), x, x
+	VPADDW Softmax_wide+32(R8), x, x; \
+	VPSRLW Softmax_rights(R8), x, x
 
-// func softmaxI8Row(p *int8, scores *int32, n int, s *IntSoftmax) (sum int32)
+// func softmaxI8Row(p *int8, scores *int32, n int, s *Softmax) (sum int32)
 TEXT ·softmaxI8Row(SB), NOSPLIT, $0-36
 	MOVQ p+0(FP), DI
 	MOVQ scores+8(FP), SI
@@ -105,10 +105,10 @@ max:
 	VPMAXSD X1, X0, X0
 
 	VPBROADCASTD X0, Y7
-	VPBROADCASTD IntSoftmax_limit(R8), Y8
-	VPBROADCASTD IntSoftmax_right(R8), Y9
-	VMOVDQU IntSoftmax_wide+0(R8), Y10
-	VBROADCASTI128 IntSoftmax_powers(R8), Y11
+	VPBROADCASTD Softmax_limit(R8), Y8
+	VPBROADCASTD Softmax_right(R8), Y9
+	VMOVDQU Softmax_wide+0(R8), Y10
+	VBROADCASTI128 Softmax_powers(R8), Y11
 	VMOVDQU packedOrder<>(SB), Y12
 	VPCMPEQD Y13, Y13, Y13
 	VPXOR Y14, Y14, Y14
@@ -131,7 +131,7 @@ block:
 	VPAND Y13, Y0, Y1
 	VPSADBW Y15, Y1, Y1
 	VPADDQ Y1, Y14, Y14
-	VPSUBB IntSoftmax_wide+64(R8), Y0, Y0
+	VPSUBB Softmax_wide+64(R8), Y0, Y0
 	VMOVDQU Y0, (DI)
 	ADDQ $128, SI
 	ADDQ $32, DI

@@ -1,6 +1,7 @@
-package kernels
+package fixed
 
 import (
+	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/big"
 	"math/bits"
@@ -74,7 +75,7 @@ func requantOracle(a int32, q *Requant, j int) int64 {
 func clampTo(v, most int64) int64 { return max(min(v, most), -most) }
 
 func TestRequant(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for n, cols := range intCols {
 			q := anyRequant(t, r, cols)
@@ -166,7 +167,7 @@ func TestNewRequant(t *testing.T) {
 }
 
 func TestRequantMeans(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
 		for n, cols := range intCols {
 			rows, ld, ldacc := 1+n*7%70, cols+n%3, cols+n%2*5
@@ -233,9 +234,9 @@ func TestRequantAllocates(t *testing.T) {
 	q := anyRequant(t, r, cols)
 	acc, dst, sum := fillI32(r, rows*cols, 20, false), make([]int8, rows*cols), fillI32(r, rows, 20, true)
 	sums, res := make([]int64, cols), make([]int32, rows*cols)
-	g, err := NewIntGELU(0.02, -128)
+	g, err := NewGELU(0.02, -128)
 	require.NoError(t, err)
-	s, err := NewIntSoftmax(1e-4, true)
+	s, err := NewSoftmax(1e-4, true)
 	require.NoError(t, err)
 	table := GELUTable(0.03, 0.02)
 	require.Zero(t, testing.AllocsPerRun(5, func() {
@@ -243,9 +244,9 @@ func TestRequantAllocates(t *testing.T) {
 		AddRequant(res, cols, acc, cols, rows, cols, q)
 		RequantMeans(dst, cols, acc, cols, rows, cols, sum, acc, q)
 		RequantGELU(dst, cols, acc, cols, rows, cols, q, g)
-		IntLayerNorm(dst, cols, acc, cols, rows, cols, q, 1)
-		SumIntNorm(sums, acc, cols, rows, cols, 1)
+		LayerNorm(dst, cols, acc, cols, rows, cols, q, 1)
+		SumNorm(sums, acc, cols, rows, cols, 1)
 		SoftmaxI8(dst, cols, sum, acc, cols, rows, cols, s)
-		LookupI8(dst, dst, table)
+		Lookup(dst, dst, table)
 	}))
 }

@@ -1,6 +1,8 @@
 //go:build !purego
 
-package kernels
+package fixed
+
+import "edgejepa/internal/cpu"
 
 // lookupI8Blocks is lookupI8Generic on n bytes, a multiple of 64, with the table in the parts of lookupParts.
 //
@@ -12,7 +14,7 @@ const lookupLeast = 512
 
 func lookupI8Vector(dst, src []int8, table *[256]int8) int {
 	n := len(src) &^ 63
-	if !useAVX2 || n < lookupLeast {
+	if !cpu.HasAVX2FMA || n < lookupLeast {
 		return 0
 	}
 	parts := lookupParts(table)

@@ -194,11 +194,11 @@ WORDS16(fraction11, 0x07ff07ff07ff07ff) // the low 11 bits
 WORDS16(twice, 0x0202020202020202)      // i as a word -> 2i in both bytes
 WORDS16(oneHigh, 0x0100010001000100)    // ... and 2i+1 in the upper
 
-// GELU16 is IntGELU on the 16 words of x: DX, the IntGELU; Y11, Y12, Y13, the parabolas; Y10, zero.
+// GELU16 is GELU on the 16 words of x: DX, the GELU; Y11, Y12, Y13, the parabolas; Y10, zero.
 #define GELU16(x) \
 	VPABSW x, Y4; \
-	VPMINUW IntGELU_wide+0(R11), Y4, Y4; \
-	VPSLLW IntGELU_left(R11), Y4, Y4; \
+	VPMINUW GELU_wide+0(R11), Y4, Y4; \
+	VPSLLW GELU_left(R11), Y4, Y4; \
 	VPSRLW $11, Y4, Y5; \
 	VPMULLW twice<>(SB), Y5, Y5; \
 	VPADDB oneHigh<>(SB), Y5, Y5; \
@@ -211,12 +211,12 @@ WORDS16(oneHigh, 0x0100010001000100)    // ... and 2i+1 in the upper
 	VPMULHRSW Y4, Y6, Y6; \
 	VPSHUFB Y5, Y11, Y7; \
 	VPADDW Y7, Y6, Y6; \
-	VPMULHRSW IntGELU_wide+32(R11), Y6, Y6; \
+	VPMULHRSW GELU_wide+32(R11), Y6, Y6; \
 	VPMAXSW Y10, x, x; \
 	VPSUBW Y6, x, x; \
-	VPMULHRSW IntGELU_wide+64(R11), x, x; \
-	VPADDSW IntGELU_wide+96(R11), x, x; \
-	VPSRAW IntGELU_right(R11), x, x
+	VPMULHRSW GELU_wide+64(R11), x, x; \
+	VPADDSW GELU_wide+96(R11), x, x; \
+	VPSRAW GELU_right(R11), x, x
 
 // func requantGELURows(a *requantArgs)
 TEXT ·requantGELURows(SB), NOSPLIT, $0-8

@@ -1,6 +1,8 @@
 //go:build (amd64 || arm64) && !purego
 
-package kernels
+package fixed
+
+import "edgejepa/internal/cpu"
 
 // softmaxLeast is the shortest row of softmaxI8Row: the 32 scores of one turn of the AVX2 loop.
 const softmaxLeast = 32
@@ -8,10 +10,10 @@ const softmaxLeast = 32
 // softmaxI8Row is softmaxI8Generic on a row of n >= softmaxLeast scores.
 //
 //go:noescape
-func softmaxI8Row(p *int8, scores *int32, n int, s *IntSoftmax) (sum int32)
+func softmaxI8Row(p *int8, scores *int32, n int, s *Softmax) (sum int32)
 
-func softmaxI8Vector(p []int8, ldp int, sum, scores []int32, lds, rows, cols int, s *IntSoftmax) bool {
-	if !useAVX2 && !useNEON {
+func softmaxI8Vector(p []int8, ldp int, sum, scores []int32, lds, rows, cols int, s *Softmax) bool {
+	if !cpu.HasAVX2FMA && !cpu.HasNEON {
 		return false
 	}
 	for i := range rows {
@@ -25,7 +27,7 @@ func softmaxI8Vector(p []int8, ldp int, sum, scores []int32, lds, rows, cols int
 }
 
 // softmaxI8Short fills a short row up with its first score, and takes the weights of those away again.
-func softmaxI8Short(p []int8, scores []int32, s *IntSoftmax) int32 {
+func softmaxI8Short(p []int8, scores []int32, s *Softmax) int32 {
 	var x [softmaxLeast]int32
 	var w [softmaxLeast]int8
 	n := copy(x[:], scores)

@@ -1,4 +1,4 @@
-package kernels
+package fixed
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ const (
 	exp2C3 = -682
 )
 
-// IntSoftmax is the exponential of SoftmaxI8 for one scale of scores, in 16-bit arithmetic. With · the rounded product
+// Softmax is the exponential of SoftmaxI8 for one scale of scores, in 16-bit arithmetic. With · the rounded product
 // (a*b + 2^14) >> 15 (VPMULHRSW, SQRDMULH), every sum saturating, and d = max - score,
 //
 //	x = min(min(d, limit) >> right << left, 32767)
@@ -26,7 +26,7 @@ const (
 //	weight = (y·powers[i] + half) >> bits         // powers[i] = first >> i, but 0 from nine octaves on
 //
 // Weights go from 0 to 127, or with wide from 0 to 255.
-type IntSoftmax struct {
+type Softmax struct {
 	// For vectors, and first for their alignment: mult, half and zero in each byte, then the shifts left and bits.
 	wide          [3][16]int16
 	powers        [16]int16 // first >> i for i < 9, then 0
@@ -40,15 +40,15 @@ type IntSoftmax struct {
 	zero        int16 // what SoftmaxI8 subtracts
 }
 
-// NewIntSoftmax returns the exponential for scores of which a unit counts scale in the exponent: the product of the
+// NewSoftmax returns the exponential for scores of which a unit counts scale in the exponent: the product of the
 // scales of q and k, over the square root of the head's width. With wide weights go to 255 and are stored less 128,
 // which halves their rounding error: some 6 dB in what attention returns. RequantMeans makes up for the 128.
-func NewIntSoftmax(scale float64, wide bool) (*IntSoftmax, error) {
+func NewSoftmax(scale float64, wide bool) (*Softmax, error) {
 	unit := math.Ldexp(float64(scale*math.Log2E), 11)
 	if !(unit >= 0 && unit <= 1<<13) {
 		return nil, fmt.Errorf("scale of scores %g is out of range: 0 to 2.7", scale)
 	}
-	s := &IntSoftmax{first: 127 << 7, half: 1 << 5, bits: 6}
+	s := &Softmax{first: 127 << 7, half: 1 << 5, bits: 6}
 	if wide {
 		s.first, s.half, s.bits, s.zero = 255<<6, 1<<4, 5, 128
 	}
@@ -83,12 +83,12 @@ func NewIntSoftmax(scale float64, wide bool) (*IntSoftmax, error) {
 // The division by sum is left to RequantMeans, after the product with V, so that rows of many small probabilities lose
 // nothing. A weight is within 0.5 + 0.3 (0.2 if not wide) of its value; any scores will do, their differences counting
 // as uint32. p must not overlap scores.
-func SoftmaxI8(p []int8, ldp int, sum, scores []int32, lds, rows, cols int, s *IntSoftmax) {
+func SoftmaxI8(p []int8, ldp int, sum, scores []int32, lds, rows, cols int, s *Softmax) {
 	if rows == 0 || cols == 0 {
 		return
 	}
 	if !requantFits(len(p), ldp, rows, cols) || !requantFits(len(scores), lds, rows, cols) || len(sum) < rows || cols > MaxSoftmaxCols {
-		panic("kernels: SoftmaxI8: an operand is smaller than its shape, or rows are too long")
+		panic("fixed: SoftmaxI8: an operand is smaller than its shape, or rows are too long")
 	}
 	if softmaxI8Vector(p, ldp, sum, scores, lds, rows, cols, s) {
 		return
@@ -98,7 +98,7 @@ func SoftmaxI8(p []int8, ldp int, sum, scores []int32, lds, rows, cols int, s *I
 	}
 }
 
-func softmaxI8Generic(p []int8, scores []int32, s *IntSoftmax) (sum int32) {
+func softmaxI8Generic(p []int8, scores []int32, s *Softmax) (sum int32) {
 	p = p[:len(scores)]
 	most := scores[0]
 	for _, v := range scores {
@@ -112,7 +112,7 @@ func softmaxI8Generic(p []int8, scores []int32, s *IntSoftmax) (sum int32) {
 	return sum
 }
 
-func (s *IntSoftmax) weight(d uint32) int16 {
+func (s *Softmax) weight(d uint32) int16 {
 	x := int16(min(min(d, s.limit)>>(uint(s.right)&31)<<(uint(s.left)&31), math.MaxInt16))
 	z := int16(min(int32(x)+int32(mulRound(x, s.mult)), math.MaxInt16))
 	f := z & 2047 << 4

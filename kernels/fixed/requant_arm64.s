@@ -2,7 +2,7 @@
 
 #include "go_asm.h"
 #include "textflag.h"
-#include "requant_neon_arm64.h"
+#include "neon_arm64.h"
 
 // Registers of the routines that take two rows at a time:
 //
@@ -187,7 +187,7 @@ GLOBL dip<>(SB), RODATA|NOPTR, $48
 	SQXTN8H(0, 1); \
 	SQXTN8H(2, 3)
 
-// GELU16 is IntGELU on the words of V0 and V2. Constants: V16 limit, V17 left, V18 the low 11 bits, V19 0x0202, V20
+// GELU16 is GELU on the words of V0 and V2. Constants: V16 limit, V17 left, V18 the low 11 bits, V19 0x0202, V20
 // 0x0100, V21, V22, V23 the parabolas, V24 2^(Fraction-1), V25 mult, V26 add, V27 -shift, V29 zero.
 #define GELU16 \
 	ABS8H(4, 0); \
@@ -238,13 +238,13 @@ TEXT ·requantGELURows(SB), NOSPLIT, $0-8
 	BEGIN
 	MOVD requantArgs_dst(R0), R11
 	MOVD requantArgs_gelu(R0), R14
-	FMOVQ (IntGELU_wide+0)(R14), F16
-	FMOVQ (IntGELU_wide+32)(R14), F24
-	FMOVQ (IntGELU_wide+64)(R14), F25
-	FMOVQ (IntGELU_wide+96)(R14), F26
-	MOVD IntGELU_left(R14), R15
+	FMOVQ (GELU_wide+0)(R14), F16
+	FMOVQ (GELU_wide+32)(R14), F24
+	FMOVQ (GELU_wide+64)(R14), F25
+	FMOVQ (GELU_wide+96)(R14), F26
+	MOVD GELU_left(R14), R15
 	VDUP R15, V17.H8
-	MOVD IntGELU_right(R14), R15
+	MOVD GELU_right(R14), R15
 	NEG  R15, R15
 	VDUP R15, V27.H8
 	MOVD $0x07ff, R15

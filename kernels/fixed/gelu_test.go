@@ -1,6 +1,7 @@
-package kernels
+package fixed
 
 import (
+	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -22,7 +23,7 @@ func TestGELU64(t *testing.T) {
 func TestRequantGELUBound(t *testing.T) {
 	for _, zero := range []int{0, -1, -77, -128} {
 		for scale := 0x1p-10; scale <= 4; scale *= 1.39 {
-			g, err := NewIntGELU(scale, zero)
+			g, err := NewGELU(scale, zero)
 			require.NoError(t, err)
 			require.True(t, g.Fraction >= 5 && g.Fraction <= 12 && g.shift >= 1 && g.shift <= 8 && g.mult >= 1<<14, "%+v", g)
 			worst := 0.0
@@ -40,20 +41,20 @@ func TestRequantGELUBound(t *testing.T) {
 		}
 	}
 	for _, bad := range []float64{0, -1, math.NaN(), math.Inf(1), 0x1p-11, 5} {
-		_, err := NewIntGELU(bad, 0)
+		_, err := NewGELU(bad, 0)
 		require.Error(t, err)
 	}
 	for _, bad := range []int{-129, 1} {
-		_, err := NewIntGELU(1, bad)
+		_, err := NewGELU(1, bad)
 		require.Error(t, err)
 	}
 }
 
 func TestRequantGELU(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 5))
 		for n, cols := range intCols {
-			g, err := NewIntGELU(math.Ldexp(1+r.Float64(), n%11-10), -n*37%129)
+			g, err := NewGELU(math.Ldexp(1+r.Float64(), n%11-10), -n*37%129)
 			require.NoError(t, err)
 			q := anyRequant(t, r, cols)
 			if n%2 == 0 {
@@ -76,7 +77,7 @@ func TestRequantGELU(t *testing.T) {
 		}
 		// All 16-bit inputs, through the identity.
 		for i, scale := range []float64{0x1p-10, 0.02, 0.1, 1, 4} {
-			g, err := NewIntGELU(scale, -32*i)
+			g, err := NewGELU(scale, -32*i)
 			require.NoError(t, err)
 			q, err := NewRequant([]float64{1}, []float64{0}, 1<<16)
 			require.NoError(t, err)
@@ -96,7 +97,7 @@ func TestRequantGELU(t *testing.T) {
 }
 
 func TestLookupI8(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(2, 5))
 		var table [256]int8
 		for i := range table {
@@ -109,13 +110,13 @@ func TestLookupI8(t *testing.T) {
 		src := slices.Concat(all, all[3:], all[:200])
 		for _, n := range append(slices.Clone(intCols), 0, 256, len(src)) {
 			dst := slices.Repeat([]int8{99}, n+1)
-			LookupI8(dst[:n], src[:n], &table)
+			Lookup(dst[:n], src[:n], &table)
 			for i, v := range src[:n] {
 				require.Equal(t, table[uint8(v)], dst[i], "%d of %d", i, n)
 			}
 			require.EqualValues(t, 99, dst[n])
 			inPlace := slices.Clone(src[:n])
-			LookupI8(inPlace, inPlace, &table)
+			Lookup(inPlace, inPlace, &table)
 			require.Equal(t, dst[:n], inPlace)
 		}
 	})
@@ -158,7 +159,7 @@ func TestGELUSNR(t *testing.T) {
 		}
 		x, y := make([]int8, n), make([]int8, n)
 		direct := func(scale float64, zero int) float64 {
-			g, err := NewIntGELU(scale, zero)
+			g, err := NewGELU(scale, zero)
 			require.NoError(t, err)
 			RequantGELU(y, 256, acc, 256, n/256, 256, requant(math.Ldexp(unit, g.Fraction)), g)
 			most := 0.5 + 1./128 + (5.1e-4+math.Ldexp(2.1, -g.Fraction))/scale
@@ -175,7 +176,7 @@ func TestGELUSNR(t *testing.T) {
 			for inClip := 3.; inClip < 5; inClip += 0.25 {
 				in := inClip * sigma / 127
 				RequantI8(x, 256, acc, 256, n/256, 256, requant(unit/in))
-				LookupI8(y, x, GELUTable(in, out))
+				Lookup(y, x, GELUTable(in, out))
 				table = max(table, snr(y, out, 0))
 			}
 		}

@@ -1,4 +1,4 @@
-package kernels
+package fixed
 
 import (
 	"fmt"
@@ -22,14 +22,14 @@ var geluDip = [8][3]int16{
 	{53, -79, 34},
 }
 
-// IntGELU is the second half of RequantGELU for one scale of its output, in 16-bit arithmetic on x in units of
+// GELU is the second half of RequantGELU for one scale of its output, in 16-bit arithmetic on x in units of
 // 2^-Fraction. With · the rounded product (a*b + 2^14) >> 15,
 //
 //	a = min(|x|, 4<<Fraction - 1) << (12-Fraction)            // in units of 2^-12
 //	i, f = a >> 11, (a & 2047) << 4                           // the piece, and where in it
 //	g = max(x, 0) - (c0[i] + f·(c1[i] + f·c2[i]))·2^(Fraction-1)
 //	v = (g·mult + add) >> shift                               // the sum saturating; add = zero<<shift + 2^(shift-1)
-type IntGELU struct {
+type GELU struct {
 	// For vectors, and first for their alignment: limit, half, mult and add, then the shifts 12-Fraction and shift.
 	wide        [4][16]int16
 	left, right [2]int64
@@ -40,14 +40,14 @@ type IntGELU struct {
 	half             int16  // 2^(Fraction-1)
 }
 
-// NewIntGELU returns the IntGELU for outputs of the given scale, 2^-10 to 4, and zero point, -128 to 0. GELU is never
+// NewGELU returns the GELU for outputs of the given scale, 2^-10 to 4, and zero point, -128 to 0. GELU is never
 // below -0.17, so a zero point near -128 gives it twice the resolution of zero point 0, for nothing: the sums of the product
 // that follows contain the constant zero * sum over k of w[j,k], which its bias takes off again.
-func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
+func NewGELU(scale float64, zero int) (*GELU, error) {
 	if !(scale >= 0x1p-10 && scale <= 4) || zero < -128 || zero > 0 {
 		return nil, fmt.Errorf("scale %g or zero point %d of GELU is out of range: 2^-10 to 4, -128 to 0", scale, zero)
 	}
-	g := &IntGELU{Fraction: 12}
+	g := &GELU{Fraction: 12}
 	for most := 127.5 - float64(zero); float64(most*scale) > math.Ldexp(math.MaxInt16, -g.Fraction); {
 		g.Fraction--
 	}
@@ -75,12 +75,12 @@ func NewIntGELU(scale float64, zero int) (*IntGELU, error) {
 //
 // so q has ratios of the sums' scale * 2^g.Fraction. But for the clamp, dst is within
 // 1/2 + 1/128 + (5.1e-4 + 2.1*2^-g.Fraction)/scale of that for x before it was rounded. dst must not overlap acc.
-func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *IntGELU) {
+func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *GELU) {
 	if rows == 0 || cols == 0 {
 		return
 	}
 	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
-		panic("kernels: RequantGELU: an operand is smaller than its shape")
+		panic("fixed: RequantGELU: an operand is smaller than its shape")
 	}
 	n := requantGELUVector(dst, ldd, acc, ldacc, rows, cols, q, g)
 	if n == cols {
@@ -92,7 +92,7 @@ func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Req
 	}
 }
 
-func requantGELUGeneric(dst []int8, acc []int32, q *Requant, g *IntGELU) {
+func requantGELUGeneric(dst []int8, acc []int32, q *Requant, g *GELU) {
 	dst, mult, add, shift := dst[:len(acc)], q.Mult[:len(acc)], q.Add[:len(acc)], q.Shift[:len(acc)]
 	lift := uint(q.Lift) & 31
 	for j, a := range acc {
@@ -101,7 +101,7 @@ func requantGELUGeneric(dst []int8, acc []int32, q *Requant, g *IntGELU) {
 	}
 }
 
-func (g *IntGELU) apply(x int16) int8 {
+func (g *GELU) apply(x int16) int8 {
 	a := uint(min(uint16(max(x, -x)), g.limit)) << (uint(12-g.Fraction) & 15) // |-32768| as uint16
 	p, f := &geluDip[a>>11&7], int16(a&2047<<4)
 	dip := p[0] + mulRound(f, p[1]+mulRound(f, p[2]))
@@ -110,7 +110,7 @@ func (g *IntGELU) apply(x int16) int8 {
 	return int8(max(min(v, 127), -128))
 }
 
-// GELUTable returns the int8 GELU of every int8 input, for LookupI8:
+// GELUTable returns the int8 GELU of every int8 input, for Lookup:
 //
 //	table[uint8(q)] = int8(clamp(roundHalfUp(GELU(q*in) / out), -127, 127))
 //
@@ -151,10 +151,10 @@ func gelu64(x float64) float64 {
 	return max(x, 0) - float64(a*tail)
 }
 
-// LookupI8 is dst[i] = table[uint8(src[i])]. dst may be src.
-func LookupI8(dst, src []int8, table *[256]int8) {
+// Lookup is dst[i] = table[uint8(src[i])]. dst may be src.
+func Lookup(dst, src []int8, table *[256]int8) {
 	if len(dst) != len(src) {
-		panic("kernels: LookupI8: lengths differ")
+		panic("fixed: Lookup: lengths differ")
 	}
 	n := lookupI8Vector(dst, src, table)
 	lookupI8Generic(dst[n:], src[n:], table)

@@ -1,6 +1,8 @@
 //go:build (amd64 || arm64) && !purego
 
-package kernels
+package fixed
+
+import "edgejepa/internal/cpu"
 
 // The routines of requant_amd64.s and requant_arm64.s, shared by both architectures. Each gives the bits of its generic
 // twin on the columns that it takes: a multiple of intBlock from the left.
@@ -22,7 +24,7 @@ type requantArgs struct {
 	ldd, ldacc       int
 	rows, n          int
 	lift             int
-	gelu             *IntGELU
+	gelu             *GELU
 	scales           *rowScale
 	base             *int32 // nil for none
 	sum              *int64
@@ -60,7 +62,7 @@ func rowMomentsBlocks(x *int32, n int) (sum int64, squares uint64)
 
 // intColumns is how many of cols columns the routines take.
 func intColumns(cols int) int {
-	if useAVX2 || useNEON {
+	if cpu.HasAVX2FMA || cpu.HasNEON {
 		return cols &^ (intBlock - 1)
 	}
 	return 0
@@ -106,7 +108,7 @@ func addRequantVector(res []int32, ldr int, acc []int32, ldacc, rows, cols int, 
 	return n
 }
 
-func requantGELUVector(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *IntGELU) int {
+func requantGELUVector(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requant, g *GELU) int {
 	n := intColumns(cols)
 	if n == 0 {
 		return 0

@@ -1,6 +1,7 @@
-package kernels
+package fixed
 
 import (
+	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -62,7 +63,7 @@ func normOracle(x []int32, gain, bias []float64, eps float64) []float64 {
 }
 
 func TestIntLayerNorm(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 3))
 		worst := 0.0
 		for n, cols := range append(slices.Clone(intCols), 384, 768, 1000, 4095, 4096) {
@@ -81,7 +82,7 @@ func TestIntLayerNorm(t *testing.T) {
 			was := slices.Clone(x)
 			dst := slices.Repeat([]int8{99}, normKinds*ld)
 			for _, eps := range []float64{0, 1, 1e5} {
-				IntLayerNorm(dst[:(normKinds-1)*ld+cols], ld, x[:(normKinds-1)*ldx+cols], ldx, normKinds, cols, q, NormEps(eps, 1))
+				LayerNorm(dst[:(normKinds-1)*ld+cols], ld, x[:(normKinds-1)*ldx+cols], ldx, normKinds, cols, q, NormEps(eps, 1))
 				require.Equal(t, was, x)
 				for i := range normKinds {
 					for j, y := range normOracle(x[i*ldx:][:cols], gain, bias, eps) {
@@ -103,9 +104,9 @@ func TestIntLayerNorm(t *testing.T) {
 	})
 }
 
-// u of IntLayerNorm, which SumIntNorm adds up, is within 3/2 of its value, and every path gives the same for any input.
+// u of LayerNorm, which SumNorm adds up, is within 3/2 of its value, and every path gives the same for any input.
 func TestSumIntNorm(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(2, 3))
 		for n, cols := range append(slices.Clone(intCols), 1000, 4096) {
 			ones, zeros := slices.Repeat([]float64{1 << RowFraction}, cols), make([]float64, cols)
@@ -113,7 +114,7 @@ func TestSumIntNorm(t *testing.T) {
 			for i := range normKinds {
 				x := normRow(r, cols, i)
 				sum := slices.Repeat([]int64{-7}, cols)
-				SumIntNorm(sum, x, cols, 1, cols, 0)
+				SumNorm(sum, x, cols, 1, cols, 0)
 				for j, y := range normOracle(x, ones, zeros, 0) {
 					if off := math.Abs(y - float64(sum[j]+7)); !(off <= 1.5+math.Abs(y)*0x1p-30) {
 						t.Fatalf("cols %d kind %d [%d]: off by %g", cols, i, j, off)
@@ -125,8 +126,8 @@ func TestSumIntNorm(t *testing.T) {
 			q := anyRequant(t, r, cols)
 			sum, want := make([]int64, cols), make([]int64, cols)
 			dst, wantDst := make([]int8, rows*cols), make([]int8, rows*cols)
-			SumIntNorm(sum, x, ldx, rows, cols, 3)
-			IntLayerNorm(dst, cols, x, ldx, rows, cols, q, 3)
+			SumNorm(sum, x, ldx, rows, cols, 3)
+			LayerNorm(dst, cols, x, ldx, rows, cols, q, 3)
 			for i := range rows {
 				s, sq := rowMomentsGeneric(x[i*ldx:][:cols])
 				scale := normScale(s, sq, cols, 3)

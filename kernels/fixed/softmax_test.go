@@ -1,6 +1,8 @@
-package kernels
+package fixed
 
 import (
+	"edgejepa/kernels"
+	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,24 +14,24 @@ import (
 // softmaxCols are row lengths around the vector widths, and the token counts of encoders.
 var softmaxCols = []int{1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 36, 49, 63, 64, 65, 95, 96, 97, 144, 196, 197, 256, 1000, 4096}
 
-func newIntSoftmax(t *testing.T, scale float64, wide bool) *IntSoftmax {
-	s, err := NewIntSoftmax(scale, wide)
+func newSoftmax(t *testing.T, scale float64, wide bool) *Softmax {
+	s, err := NewSoftmax(scale, wide)
 	require.NoError(t, err)
 	return s
 }
 
 // top is the largest weight.
-func (s *IntSoftmax) top() float64 { return float64(s.first >> (s.bits + 1)) }
+func (s *Softmax) top() float64 { return float64(s.first >> (s.bits + 1)) }
 
 // Every weight is within the bound of SoftmaxI8 of its value, sums are those of the weights, and the bound is tight
 // enough to tell the rounding from none.
 func TestSoftmaxI8(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 4))
 		for n, cols := range softmaxCols {
 			for _, wide := range []bool{false, true} {
 				for _, scale := range []float64{0, 1e-12, 3e-9, 1e-6, 1.23e-4, 0.01, 0.3, 2.7} {
-					s := newIntSoftmax(t, scale, wide)
+					s := newSoftmax(t, scale, wide)
 					rows, ld, lds := 1+n%4, cols+n%3, cols+n%2*5
 					spread := 3 / max(scale, 1e-9)
 					scores := make([]int32, rows*lds)
@@ -73,10 +75,10 @@ func TestSoftmaxI8(t *testing.T) {
 
 // Every difference of scores, on every path: the bits of weight, and an error that is two-sided.
 func TestSoftmaxWeights(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		for _, wide := range []bool{false, true} {
 			for _, scale := range []float64{1e-4, 3.1e-4, 0.7e-3, 0x1p-11 * math.Ln2, 0.005, 0.4} {
-				s := newIntSoftmax(t, scale, wide)
+				s := newSoftmax(t, scale, wide)
 				n := min(int(11*math.Ln2/scale)+70, 1<<17)
 				worst := 0.0
 				for from := 0; from < n; from += 1023 {
@@ -106,13 +108,13 @@ func TestSoftmaxWeights(t *testing.T) {
 	})
 }
 
-func TestNewIntSoftmax(t *testing.T) {
+func TestNewSoftmax(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), -1e-9, math.Inf(1), 2.9} {
-		_, err := NewIntSoftmax(bad, true)
+		_, err := NewSoftmax(bad, true)
 		require.Error(t, err, "%g", bad)
 	}
-	require.EqualValues(t, 255, newIntSoftmax(t, 0, true).weight(math.MaxUint32))
-	require.EqualValues(t, 127, newIntSoftmax(t, 0, false).weight(math.MaxUint32))
+	require.EqualValues(t, 255, newSoftmax(t, 0, true).weight(math.MaxUint32))
+	require.EqualValues(t, 127, newSoftmax(t, 0, false).weight(math.MaxUint32))
 }
 
 // attentionSNR is the signal-to-noise ratio in dB of softmax(scale*scores)·V with int8 weights, V and its output scale
@@ -120,7 +122,7 @@ func TestNewIntSoftmax(t *testing.T) {
 func attentionSNR(t *testing.T, tokens int, deviation float64, wide bool) float64 {
 	r := rand.New(rand.NewPCG(uint64(tokens), 5))
 	const rows, scale = 64, 2e-4
-	s := newIntSoftmax(t, scale, wide)
+	s := newSoftmax(t, scale, wide)
 	scores, p, sum := make([]int32, rows*tokens), make([]int8, rows*tokens), make([]int32, rows)
 	for i := range scores {
 		scores[i] = int32(r.NormFloat64() * deviation / scale)
@@ -163,25 +165,25 @@ func TestSoftmaxSNR(t *testing.T) {
 // A head of attention from int8 to int8: what comes out is the rounded mean of V under the weights that SoftmaxI8 chose,
 // and near that under the exact ones. One row of P more gives the base of weights that are stored less 128.
 func TestIntAttention(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		const tokens, d, scale = 65, 48, 2e-4
 		r := rand.New(rand.NewPCG(6, 5))
-		q, k, v := fillI8(r, tokens, d, d, anyI8), fillI8(r, tokens, d, d, weightI8), fillI8(r, d, tokens, tokens, weightI8)
-		var keys, values PanelsI8
+		q, k, v := randomI8(r, tokens*d), randomI8(r, tokens*d), randomI8(r, d*tokens)
+		var keys, values kernels.PanelsI8
 		keys.Pack(k, d, tokens)
 		values.Pack(v, tokens, d) // the transpose of V: a row a channel
 		scores, p, sum := make([]int32, tokens*tokens), make([]int8, (tokens+1)*tokens), make([]int32, tokens)
-		GemmI8(scores, tokens, q, d, tokens, &keys)
+		kernels.GemmI8(scores, tokens, q, d, tokens, &keys)
 		mean, err := NewRequant(slices.Repeat([]float64{0x1p-20}, d), make([]float64, d), 128<<RowFraction)
 		require.NoError(t, err)
 		for _, wide := range []bool{false, true} {
-			s := newIntSoftmax(t, scale, wide)
+			s := newSoftmax(t, scale, wide)
 			for j := range tokens {
 				p[tokens*tokens+j] = int8(-s.zero)
 			}
 			acc, got := make([]int32, (tokens+1)*d), make([]int8, tokens*d)
 			SoftmaxI8(p, tokens, sum, scores, tokens, tokens, tokens, s)
-			GemmI8(acc, d, p, tokens, tokens+1, &values)
+			kernels.GemmI8(acc, d, p, tokens, tokens+1, &values)
 			RequantMeans(got, d, acc, d, tokens, d, sum, acc[tokens*d:], mean)
 			for i := range tokens {
 				row := scores[i*tokens:][:tokens]
@@ -199,4 +201,13 @@ func TestIntAttention(t *testing.T) {
 			}
 		}
 	})
+}
+
+// randomI8 is n values that weights may have.
+func randomI8(r *rand.Rand, n int) []int8 {
+	x := make([]int8, n)
+	for i := range x {
+		x[i] = int8(r.IntN(255) - 127)
+	}
+	return x
 }

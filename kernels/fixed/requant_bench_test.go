@@ -1,4 +1,4 @@
-package kernels
+package fixed
 
 import (
 	"fmt"
@@ -28,20 +28,20 @@ func BenchmarkInt(b *testing.B) {
 		}
 		q, err := NewRequant(ratio, bias, 1<<22)
 		require.NoError(b, err)
-		g, err := NewIntGELU(0.02, -120)
+		g, err := NewGELU(0.02, -120)
 		require.NoError(b, err)
 		table := GELUTable(0.03, 0.02)
 		acc, res, dst := fillI32(r, rows*cols, 20, false), fillI32(r, rows*cols, 20, false), make([]int8, rows*cols)
 		run("RequantI8", cols, func() { RequantI8(dst, cols, acc, cols, rows, cols, q) })
 		run("AddRequant", cols, func() { AddRequant(res, cols, acc, cols, rows, cols, q) })
 		run("RequantGELU", cols, func() { RequantGELU(dst, cols, acc, cols, rows, cols, q, g) })
-		run("LookupI8", cols, func() { LookupI8(dst, dst, table) })
-		run("IntLayerNorm", cols, func() { IntLayerNorm(dst, cols, acc, cols, rows, cols, q, 100) })
+		run("Lookup", cols, func() { Lookup(dst, dst, table) })
+		run("LayerNorm", cols, func() { LayerNorm(dst, cols, acc, cols, rows, cols, q, 100) })
 		sum := make([]int64, cols)
-		run("SumIntNorm", cols, func() { SumIntNorm(sum, acc, cols, rows, cols, 100) })
+		run("SumNorm", cols, func() { SumNorm(sum, acc, cols, rows, cols, 100) })
 	}
 	for _, cols := range []int{16, 64, 196, 256} {
-		s, err := NewIntSoftmax(1e-4, true)
+		s, err := NewSoftmax(1e-4, true)
 		require.NoError(b, err)
 		scores, p, sum := fillI32(r, rows*cols, 15, false), make([]int8, rows*cols), make([]int32, rows)
 		run("SoftmaxI8", cols, func() { SoftmaxI8(p, cols, sum, scores, cols, rows, cols, s) })

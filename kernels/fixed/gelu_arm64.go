@@ -1,6 +1,8 @@
 //go:build !purego
 
-package kernels
+package fixed
+
+import "edgejepa/internal/cpu"
 
 // lookupI8Blocks is lookupI8Generic on n bytes, a multiple of 32.
 //
@@ -9,7 +11,7 @@ func lookupI8Blocks(dst, src *int8, n int, table *[256]int8)
 
 func lookupI8Vector(dst, src []int8, table *[256]int8) int {
 	n := len(src) &^ 31
-	if !useNEON {
+	if !cpu.HasNEON {
 		return 0
 	}
 	for i := 0; i < n; i += intCall {

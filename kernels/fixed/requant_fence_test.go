@@ -1,7 +1,8 @@
-package kernels
+package fixed
 
 import (
 	"crypto/sha256"
+	"edgejepa/kernels/kerneltest"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -14,7 +15,7 @@ import (
 
 // fencedCopy is x at a fence.
 func fencedCopy(t *testing.T, x []int32, atEnd bool) []int32 {
-	y := fenced[int32](t, len(x), atEnd)
+	y := kerneltest.FencedAs[int32](t, len(x), atEnd)
 	copy(y, x)
 	return y
 }
@@ -28,31 +29,31 @@ func fencedRequant(t *testing.T, r *rand.Rand, cols int, atEnd bool) *Requant {
 
 // No integer kernel reads or writes outside its operands.
 func TestIntFenced(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 11))
-		g, err := NewIntGELU(0.02, -128)
+		g, err := NewGELU(0.02, -128)
 		require.NoError(t, err)
 		table := GELUTable(0.03, 0.02)
 		for n, cols := range append([]int{512, 700}, intCols...) {
 			for _, atEnd := range []bool{true, false} {
 				rows, ld, ldx := 1+n%4, cols+n%3, cols+n%2*5
 				q := fencedRequant(t, r, cols, atEnd)
-				dst := fenced[int8](t, (rows-1)*ld+cols, atEnd)
+				dst := kerneltest.FencedAs[int8](t, (rows-1)*ld+cols, atEnd)
 				res := fencedCopy(t, fillI32(r, (rows-1)*ld+cols, 20, false), atEnd)
 				x := fencedCopy(t, fillI32(r, (rows-1)*ldx+cols, 20, true), atEnd)
 				sum, base := fencedCopy(t, fillI32(r, rows, 20, true), atEnd), fencedCopy(t, fillI32(r, cols, 20, true), atEnd)
-				words := fenced[int32](t, 2*cols, atEnd)
+				words := kerneltest.FencedAs[int32](t, 2*cols, atEnd)
 				sums := unsafe.Slice((*int64)(unsafe.Pointer(unsafe.SliceData(words))), cols)
-				s := newIntSoftmax(t, 1e-4, n%2 == 0)
+				s := newSoftmax(t, 1e-4, n%2 == 0)
 
 				RequantI8(dst, ld, x, ldx, rows, cols, q)
 				AddRequant(res, ld, x, ldx, rows, cols, q)
 				RequantGELU(dst, ld, x, ldx, rows, cols, q, g)
 				RequantMeans(dst, ld, x, ldx, rows, cols, sum, base, q)
-				IntLayerNorm(dst, ld, x, ldx, rows, cols, q, 1)
-				SumIntNorm(sums, x, ldx, rows, cols, 1)
+				LayerNorm(dst, ld, x, ldx, rows, cols, q, 1)
+				SumNorm(sums, x, ldx, rows, cols, 1)
 				SoftmaxI8(dst, ld, sum, x, ldx, rows, cols, s)
-				LookupI8(dst, dst, table)
+				Lookup(dst, dst, table)
 			}
 		}
 	})
@@ -60,9 +61,9 @@ func TestIntFenced(t *testing.T) {
 
 func TestIntPanics(t *testing.T) {
 	q := anyRequant(t, rand.New(rand.NewPCG(1, 12)), 8)
-	g, err := NewIntGELU(0.02, 0)
+	g, err := NewGELU(0.02, 0)
 	require.NoError(t, err)
-	s := newIntSoftmax(t, 1e-3, false)
+	s := newSoftmax(t, 1e-3, false)
 	a, x := make([]int8, 16), make([]int32, 16)
 	sum := make([]int64, 8)
 	for name, f := range map[string]func(rows, cols, ld int){
@@ -70,8 +71,8 @@ func TestIntPanics(t *testing.T) {
 		"AddRequant":   func(rows, cols, ld int) { AddRequant(make([]int32, 16), ld, x, ld, rows, cols, q) },
 		"RequantGELU":  func(rows, cols, ld int) { RequantGELU(a, ld, x, ld, rows, cols, q, g) },
 		"RequantMeans": func(rows, cols, ld int) { RequantMeans(a, ld, x, ld, rows, cols, x[:2], x[:8], q) },
-		"IntLayerNorm": func(rows, cols, ld int) { IntLayerNorm(a, ld, x, ld, rows, cols, q, 0) },
-		"SumIntNorm":   func(rows, cols, ld int) { SumIntNorm(sum, x, ld, rows, cols, 0) },
+		"LayerNorm":    func(rows, cols, ld int) { LayerNorm(a, ld, x, ld, rows, cols, q, 0) },
+		"SumNorm":      func(rows, cols, ld int) { SumNorm(sum, x, ld, rows, cols, 0) },
 		"SoftmaxI8":    func(rows, cols, ld int) { SoftmaxI8(a, ld, make([]int32, 2), x, ld, rows, cols, s) },
 	} {
 		require.NotPanics(t, func() { f(2, 8, 8); f(0, 8, 8); f(3, 0, 8) }, name)
@@ -81,7 +82,7 @@ func TestIntPanics(t *testing.T) {
 			require.Panics(t, func() { f(1, 9, 9) }, "%s: more columns than channels", name)
 		}
 	}
-	require.Panics(t, func() { LookupI8(a, a[1:], GELUTable(1, 1)) })
+	require.Panics(t, func() { Lookup(a, a[1:], GELUTable(1, 1)) })
 	require.Panics(t, func() { SoftmaxI8(make([]int8, 5000), 5000, x, make([]int32, 5000), 5000, 1, 4097, s) })
 	require.Panics(t, func() { _, _ = NewRequant(make([]float64, 2), make([]float64, 1), 1) })
 	require.Panics(t, func() { _, _ = NewRequant(make([]float64, 1), make([]float64, 1), 0) })
@@ -89,7 +90,7 @@ func TestIntPanics(t *testing.T) {
 
 // One hash of everything, from the derivation of the integers to the outputs: every machine, path and build has it.
 func TestIntGolden(t *testing.T) {
-	forEachISA(t, func(t *testing.T) { require.Equal(t, "8cef3d77d8ae8f2c", intGolden(t)) })
+	kerneltest.ForEachISA(t, func(t *testing.T) { require.Equal(t, "8cef3d77d8ae8f2c", intGolden(t)) })
 }
 
 func intGolden(t *testing.T) string {
@@ -110,17 +111,17 @@ func intGolden(t *testing.T) string {
 		x, dst, sum, sums := fillI32(r, rows*cols, 22, i%2 == 1), make([]int8, rows*cols), make([]int32, rows), make([]int64, cols)
 		RequantI8(dst, cols, x, cols, rows, cols, q)
 		put(dst)
-		g, err := NewIntGELU(0.01*float64(1+i), -40*i)
+		g, err := NewGELU(0.01*float64(1+i), -40*i)
 		require.NoError(t, err)
 		RequantGELU(dst, cols, x, cols, rows, cols, q, g)
 		put(dst)
-		LookupI8(dst, dst, GELUTable(0.03*float64(1+i), 0.02))
+		Lookup(dst, dst, GELUTable(0.03*float64(1+i), 0.02))
 		put(dst)
-		IntLayerNorm(dst, cols, x, cols, rows, cols, q, NormEps(1e-6, 0x1p-14))
+		LayerNorm(dst, cols, x, cols, rows, cols, q, NormEps(1e-6, 0x1p-14))
 		put(dst)
-		SumIntNorm(sums, x, cols, rows, cols, NormEps(1e-6, 0x1p-14))
+		SumNorm(sums, x, cols, rows, cols, NormEps(1e-6, 0x1p-14))
 		put(sums)
-		s := newIntSoftmax(t, 3.7e-6*float64(1+i), i%2 == 0)
+		s := newSoftmax(t, 3.7e-6*float64(1+i), i%2 == 0)
 		SoftmaxI8(dst, cols, sum, x, cols, rows, cols, s)
 		put(dst)
 		put(sum)

@@ -1,4 +1,4 @@
-package kernels
+package fixed
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ const requantFraction = 8
 func NewRequant(ratio, bias []float64, bound int) (*Requant, error) {
 	n := len(ratio)
 	if len(bias) != n || bound < 1 {
-		panic("kernels: NewRequant: ratio and bias differ in length, or bound below 1")
+		panic("fixed: NewRequant: ratio and bias differ in length, or bound below 1")
 	}
 	q := &Requant{Mult: make([]int32, n), Add: make([]int32, n), Shift: make([]int32, n)}
 	most := 30 - bits.Len(uint(bound)) // |acc|<<most < 2^30
@@ -104,7 +104,7 @@ func RequantI8(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requa
 		return
 	}
 	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
-		panic("kernels: RequantI8: an operand is smaller than its shape")
+		panic("fixed: RequantI8: an operand is smaller than its shape")
 	}
 	n := requantI8Vector(dst, ldd, acc, ldacc, rows, cols, q)
 	if n == cols {
@@ -149,7 +149,7 @@ func AddRequant(res []int32, ldr int, acc []int32, ldacc, rows, cols int, q *Req
 		return
 	}
 	if !requantFits(len(res), ldr, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
-		panic("kernels: AddRequant: an operand is smaller than its shape")
+		panic("fixed: AddRequant: an operand is smaller than its shape")
 	}
 	n := addRequantVector(res, ldr, acc, ldacc, rows, cols, q)
 	if n == cols {
@@ -170,7 +170,7 @@ func addRequantGeneric(res, acc []int32, q *Requant) {
 }
 
 // RowFraction is the number of bits behind the binary point in what comes out of a row's own scaling, before Requant:
-// the ratios for RequantMeans and IntLayerNorm carry a factor 2^-RowFraction.
+// the ratios for RequantMeans and LayerNorm carry a factor 2^-RowFraction.
 const RowFraction = 20
 
 // rowScale is the scaling of one row by a factor and an offset that belong to it:
@@ -203,7 +203,7 @@ func RequantMeans(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, sum, 
 	}
 	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols ||
 		len(sum) < rows || (base != nil && len(base) < cols) {
-		panic("kernels: RequantMeans: an operand is smaller than its shape")
+		panic("fixed: RequantMeans: an operand is smaller than its shape")
 	}
 	var scales [maxRowScales]rowScale
 	for i := 0; i < rows; i += maxRowScales {

@@ -2,7 +2,7 @@
 
 #include "go_asm.h"
 #include "textflag.h"
-#include "requant_neon_arm64.h"
+#include "neon_arm64.h"
 
 // 16 bytes from byte r on are a mask of the last r of 16.
 DATA lastBytes<>+0(SB)/8, $0
@@ -22,7 +22,7 @@ GLOBL lastBytes<>(SB), RODATA|NOPTR, $32
 	VUMIN V17.S4, v.S4, v.S4; \
 	USHL4S(x, x, 18)
 
-// func softmaxI8Row(p *int8, scores *int32, n int, s *IntSoftmax) (sum int32)
+// func softmaxI8Row(p *int8, scores *int32, n int, s *Softmax) (sum int32)
 //
 //	V16 max    V19 left   V22 low 11 bits       V27 0x0202   V28, V29 powers of two   V31 sums
 //	V17 limit  V20 32767  V23..V26 c0 c1 c2 c3  V8 0x0100    V9 half, V10 -bits
@@ -54,29 +54,29 @@ max:
 	SMAXV4S(0, 0)
 	VDUP V0.S[0], V16.S4
 
-	MOVWU IntSoftmax_limit(R3), R10
+	MOVWU Softmax_limit(R3), R10
 	VDUP  R10, V17.S4
-	MOVW  IntSoftmax_right(R3), R10
+	MOVW  Softmax_right(R3), R10
 	NEG   R10, R10
 	VDUP  R10, V18.S4
-	MOVW  IntSoftmax_left(R3), R10
+	MOVW  Softmax_left(R3), R10
 	VDUP  R10, V19.H8
 	WORDS(0x7fff, V20)
-	FMOVQ (IntSoftmax_wide+0)(R3), F21
+	FMOVQ (Softmax_wide+0)(R3), F21
 	WORDS(0x07ff, V22)
 	WORDS(0x4000, V23)
 	WORDS(const_exp2C1, V24)
 	WORDS(const_exp2C2, V25)
 	WORDS(const_exp2C3, V26)
 	WORDS(0x0202, V27)
-	FMOVQ (IntSoftmax_powers+0)(R3), F28
-	FMOVQ (IntSoftmax_powers+16)(R3), F29
+	FMOVQ (Softmax_powers+0)(R3), F28
+	FMOVQ (Softmax_powers+16)(R3), F29
 	WORDS(0x0100, V8)
-	FMOVQ (IntSoftmax_wide+32)(R3), F9
-	MOVD  IntSoftmax_rights(R3), R10
+	FMOVQ (Softmax_wide+32)(R3), F9
+	MOVD  Softmax_rights(R3), R10
 	NEG   R10, R10
 	VDUP  R10, V10.H8
-	FMOVQ (IntSoftmax_wide+64)(R3), F11
+	FMOVQ (Softmax_wide+64)(R3), F11
 	VEOR  V31.B16, V31.B16, V31.B16
 	VCMEQ V31.B16, V31.B16, V30.B16
 	LSR   $4, R2, R7

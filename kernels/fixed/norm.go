@@ -1,11 +1,11 @@
-package kernels
+package fixed
 
 import (
 	"math"
 	"math/bits"
 )
 
-// MaxNormCols is the longest row of IntLayerNorm.
+// MaxNormCols is the longest row of LayerNorm.
 const MaxNormCols = 4096
 
 // epsFraction is the number of bits behind the binary point of NormEps.
@@ -21,7 +21,7 @@ func NormEps(eps, scale float64) uint64 {
 	return uint64(min(e, 1<<50))
 }
 
-// IntLayerNorm is layer normalisation of a fixed-point residual stream: for each row x[i*ldx:][:cols], in exact integers,
+// LayerNorm is layer normalisation of a fixed-point residual stream: for each row x[i*ldx:][:cols], in exact integers,
 //
 //	S = sum(x), Q = sum(x^2), W = cols*Q - S^2 + cols^2*eps            // W = cols^2 * (variance + eps)
 //	u[j] = (cols*x[j] - S) / sqrt(W)                                   // in units of 2^-RowFraction
@@ -34,12 +34,12 @@ func NormEps(eps, scale float64) uint64 {
 // q is made for a bound of 1<<26 with ratios gain[j]/scale*2^-RowFraction and biases bias[j]/scale, scale that of dst;
 // then |dst - (LN(x)*gain+bias)/scale| is at most 1/2 + 3/2*2^-20*|gain|/scale and what NewRequant adds, but for the
 // clamp. A row of equal values gives u = 0. eps is from NormEps. Larger x give the same bits everywhere, but no norm.
-func IntLayerNorm(dst []int8, ldd int, x []int32, ldx, rows, cols int, q *Requant, eps uint64) {
+func LayerNorm(dst []int8, ldd int, x []int32, ldx, rows, cols int, q *Requant, eps uint64) {
 	if rows == 0 || cols == 0 {
 		return
 	}
 	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(x), ldx, rows, cols) || len(q.Mult) < cols || cols > MaxNormCols {
-		panic("kernels: IntLayerNorm: an operand is smaller than its shape, or rows are too long")
+		panic("fixed: LayerNorm: an operand is smaller than its shape, or rows are too long")
 	}
 	var scales [maxRowScales]rowScale
 	for i := 0; i < rows; i += maxRowScales {
@@ -49,17 +49,17 @@ func IntLayerNorm(dst []int8, ldd int, x []int32, ldx, rows, cols int, q *Requan
 	}
 }
 
-// SumIntNorm adds normalised rows, without gain, bias or rounding to int8, to exact sums: for j < cols
+// SumNorm adds normalised rows, without gain, bias or rounding to int8, to exact sums: for j < cols
 //
-//	for i := range rows { sum[j] += int64(u[i,j]) }            // u as in IntLayerNorm
+//	for i := range rows { sum[j] += int64(u[i,j]) }            // u as in LayerNorm
 //
 // The mean over tokens of a last layer normalisation is then ScaleSums of it: the one step in floating point.
-func SumIntNorm(sum []int64, x []int32, ldx, rows, cols int, eps uint64) {
+func SumNorm(sum []int64, x []int32, ldx, rows, cols int, eps uint64) {
 	if rows == 0 || cols == 0 {
 		return
 	}
 	if len(sum) < cols || !requantFits(len(x), ldx, rows, cols) || cols > MaxNormCols {
-		panic("kernels: SumIntNorm: an operand is smaller than its shape, or rows are too long")
+		panic("fixed: SumNorm: an operand is smaller than its shape, or rows are too long")
 	}
 	sum = sum[:cols]
 	var scales [maxRowScales]rowScale
@@ -83,11 +83,11 @@ func sumScaledRowGeneric(sum []int64, x []int32, s *rowScale) {
 //
 //	dst[j] = float32(float64(sum[j])*factor[j] + bias[j])
 //
-// with product and sum rounded on their own. For the pooled output of n tokens after SumIntNorm factor is
+// with product and sum rounded on their own. For the pooled output of n tokens after SumNorm factor is
 // gain[j]/(n*2^RowFraction); the sums are below 2^53, so that their conversion is exact.
 func ScaleSums(dst []float32, sum []int64, factor, bias []float64) {
 	if len(sum) != len(dst) || len(factor) < len(dst) || len(bias) < len(dst) {
-		panic("kernels: ScaleSums: lengths differ")
+		panic("fixed: ScaleSums: lengths differ")
 	}
 	for j, s := range sum {
 		dst[j] = float32(float64(float64(s)*factor[j]) + bias[j])
