@@ -46,17 +46,18 @@ func (m memoryPlan) need() int64 {
 	return m.base + m.lists + m.batches + m.decode + m.eval + m.trainer
 }
 
-// share plans a run of c over set within budget bytes, 0 for any. What costs the least speed is given up first: the plans
-// of jepa.Plans in their order, but goroutines that decode before batches are cut. If nothing fits, the error names the
-// least budget that would.
-func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads int, eval bool, budget int64) (memoryPlan, error) {
+// share plans a run of c over set within budget bytes, 0 for any, with judged pictures to probe it on. What costs the
+// least speed is given up first: the plans of jepa.Plans in their order, but goroutines that decode before batches are
+// cut. If nothing fits, the error names the least budget that would.
+func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, budget int64) (memoryPlan, error) {
 	m := memoryPlan{budget: budget, base: programBytes + garbageBytes, workers: threads}
 	for _, path := range set.Paths() {
 		m.lists += perPicture + int64(len(path))
 	}
 	m.batches = data.LoaderBytes(c.Batch, c.Encoder.ImageSize)
-	if eval {
-		m.eval = evalBytes(c.Encoder, threads) + 4*12*int64(c.Encoder.Dim)*int64(c.Encoder.Dim) // one block of packed weights
+	if d := int64(c.Encoder.Dim); judged > 0 {
+		m.eval = evalBytes(c.Encoder, threads) + 4*12*d*d // one block of packed weights
+		m.eval += 2 * int64(judged) * (4*d + perPicture)  // features, which are copied once as their list grows
 	}
 	picture := decodeBytes(set.Paths(), c.Encoder.ImageSize, limits)
 	for ; ; m.workers /= 2 {

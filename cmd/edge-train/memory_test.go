@@ -145,7 +145,7 @@ func TestShareCountsDecoding(t *testing.T) {
 	c := jepa.Default(p, 0, 0)
 	c.SetSteps(1)
 	plan := func(w, h int) memoryPlan {
-		m, err := share(c, photo(w, h), pixels.Limits{}, 4, false, 0)
+		m, err := share(c, photo(w, h), pixels.Limits{}, 4, 0, 0)
 		require.NoError(t, err)
 		return m
 	}
@@ -154,7 +154,7 @@ func TestShareCountsDecoding(t *testing.T) {
 	require.Less(t, plan(1024, 1040).decode, int64(4*largestFactor*(decodedBytes*130*130+20_000)))
 
 	// When memory is short, fewer pictures are decoded at a time before batches are cut.
-	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, false, large.need()-large.trainer-large.decode/2+60<<20)
+	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, 0, large.need()-large.trainer-large.decode/2+60<<20)
 	require.NoError(t, err)
 	require.Equal(t, c.Batch, m.plan.Micro)
 	require.LessOrEqual(t, m.need()+m.cache, m.budget)

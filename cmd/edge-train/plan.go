@@ -145,7 +145,7 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 		}
 		p.config = *stored
 	}
-	return p, p.fit(here, int64(f.memory), f.eval != "")
+	return p, p.fit(here, int64(f.memory), f.eval)
 }
 
 // initFrom loads the weights that --init-from names and notes which they are.
@@ -171,12 +171,20 @@ func (p *plan) initFrom(path string, rc *runConfig, stored *runConfig) error {
 }
 
 // fit shares out the memory that was asked for, or what the machine can spare.
-func (p *plan) fit(here device.Profile, asked int64, eval bool) error {
+func (p *plan) fit(here device.Profile, asked int64, eval string) error {
 	budget, err := device.Budget(here, asked)
 	if err != nil {
 		return cli.Usage(err)
 	}
-	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, eval, budget)
+	judged := 0
+	if eval != "" {
+		for _, err := range pixels.Walk([]string{eval}) {
+			if err == nil {
+				judged++
+			}
+		}
+	}
+	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, judged, budget)
 	return err
 }
 
