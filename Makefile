@@ -55,8 +55,8 @@ cross-%:
 .PHONY: bench
 ifeq ($(origin BENCH),undefined)
 bench: ## kernels beside the machine's own peaks and OpenBLAS: kernels/PERFORMANCE.md; BENCH=regexp: go benchmarks
-	$(GO) test -c -o bin/kernels.test ./kernels
-	cd kernels && ../bin/kernels.test -test.run '^TestTables$$' -test.timeout 1h -tables $(TABLES)
+	$(GO) test -c -o bin/bench.test ./kernels/bench
+	cd kernels/bench && ../../bin/bench.test -test.run '^TestTables$$' -test.timeout 1h -tables $(TABLES)
 else
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) ./...

@@ -1,6 +1,10 @@
 package kernels
 
-import "edgejepa/fp"
+import (
+	"edgejepa/fp"
+
+	"edgejepa/internal/noise"
+)
 
 // Moments in halves.
 //
@@ -23,7 +27,7 @@ const HalfMomentScale = 1 << 13
 // StepHalf is Step with the moments in halves: m as HalfMomentScale*m, s as HalfMomentScale*sqrt(v), both rounded as by
 // RoundHalf with the noise of bits. Zeros are the moments to begin with. Eps should not be below 1e-9. The square of a
 // gradient overflows from 2e15 on, not from 2e19 as with Step.
-func (c AdamW) StepHalf(p, g []float32, m, s []uint16, gscale float32, bits Noise) {
+func (c AdamW) StepHalf(p, g []float32, m, s []uint16, gscale float32, bits noise.Stream) {
 	if len(g) != len(p) || len(m) != len(p) || len(s) != len(p) {
 		panic("kernels: AdamW.StepHalf: lengths differ")
 	}
@@ -33,7 +37,7 @@ func (c AdamW) StepHalf(p, g []float32, m, s []uint16, gscale float32, bits Nois
 }
 
 // StepHalfEMA is StepHalf, followed in the same pass by Lerp(target, p, momentum).
-func (c AdamW) StepHalfEMA(p, g []float32, m, s []uint16, target []float32, gscale, momentum float32, bits Noise) {
+func (c AdamW) StepHalfEMA(p, g []float32, m, s []uint16, target []float32, gscale, momentum float32, bits noise.Stream) {
 	if len(g) != len(p) || len(m) != len(p) || len(s) != len(p) || len(target) != len(p) {
 		panic("kernels: AdamW.StepHalfEMA: lengths differ")
 	}
@@ -45,7 +49,7 @@ func (c AdamW) StepHalfEMA(p, g []float32, m, s []uint16, target []float32, gsca
 }
 
 // StepHalfEMAHalf is StepHalf, followed in the same pass by LerpHalf(target, p, momentum) with noise of its own.
-func (c AdamW) StepHalfEMAHalf(p, g []float32, m, s, target []uint16, gscale, momentum float32, bits Noise) {
+func (c AdamW) StepHalfEMAHalf(p, g []float32, m, s, target []uint16, gscale, momentum float32, bits noise.Stream) {
 	if len(g) != len(p) || len(m) != len(p) || len(s) != len(p) || len(target) != len(p) {
 		panic("kernels: AdamW.StepHalfEMAHalf: lengths differ")
 	}
@@ -61,20 +65,20 @@ func (c AdamW) halfScalars(gscale, momentum float32) adamw {
 	return c.scalars(float32(gscale*HalfMomentScale), momentum)
 }
 
-func adamwHalfGeneric(p, g []float32, m, s []uint16, k *adamw, bits Noise) {
-	x := bits.Index + mix(bits.Key)
+func adamwHalfGeneric(p, g []float32, m, s []uint16, k *adamw, bits noise.Stream) {
+	x := bits.Lane()
 	for i := range p {
-		p[i] = adamwHalfOne(p[i], g[i], &m[i], &s[i], k, noiseFrom(bits.Key, x+uint32(i)))
+		p[i] = adamwHalfOne(p[i], g[i], &m[i], &s[i], k, noise.FromLane(bits.Key, x+uint32(i)))
 	}
 }
 
-func adamwHalfEMAHalfGeneric(p, g []float32, m, s, target []uint16, k *adamw, bits Noise) {
-	x := bits.Index + mix(bits.Key)
+func adamwHalfEMAHalfGeneric(p, g []float32, m, s, target []uint16, k *adamw, bits noise.Stream) {
+	x := bits.Lane()
 	for i := range p {
-		w := noiseFrom(bits.Key, x+uint32(i))
+		w := noise.FromLane(bits.Key, x+uint32(i))
 		p[i] = adamwHalfOne(p[i], g[i], &m[i], &s[i], k, w)
 		t := float32(k.m*fp.FromHalf(target[i])) + float32(k.m1*p[i])
-		target[i] = fp.ToHalf(roundHalf(t, highBits(w*noiseMul1)))
+		target[i] = fp.ToHalf(roundHalf(t, highBits(w*noise.Mul1)))
 	}
 }
 

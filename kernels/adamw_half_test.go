@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -63,7 +64,7 @@ func TestHalfMomentsFollow(t *testing.T) {
 		n = 210
 	}
 	rms, bias, way := momentTrial(n, steps, func(c AdamW, p, g []float32, m, s []uint16, t int) {
-		c.StepHalf(p, g, m, s, 1, Noise{Key: uint32(t)})
+		c.StepHalf(p, g, m, s, 1, noise.Stream{Key: uint32(t)})
 	})
 	t.Logf("stochastic: sqrt(v) off by %.2g rms, %.2g mean; parameters by %.2g of their way", rms, bias, way)
 	require.Less(t, rms, 0.022)
@@ -110,7 +111,7 @@ func TestStepHalfAgainstStep(t *testing.T) {
 			v[i] = float32(s * s)
 		}
 		clone := func() (a, b []uint16) { return append(a, mh...), append(b, sh...) }
-		bits := Noise{Key: 5}
+		bits := noise.Stream{Key: 5}
 		c := adamAt(100)
 
 		want := append([]float32(nil), p...)
@@ -172,7 +173,7 @@ func TestStepHalfRange(t *testing.T) {
 				for i := range g {
 					g[i] = size
 				}
-				adamAt(t1).StepHalf(p, g, m, s, 1, Noise{Key: uint32(t1)})
+				adamAt(t1).StepHalf(p, g, m, s, 1, noise.Stream{Key: uint32(t1)})
 			}
 			require.True(t, AllFinite(p), "%g", size)
 			for _, v := range p { // 50 steps of about LR in the gradient's direction, or none

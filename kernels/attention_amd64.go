@@ -3,9 +3,9 @@
 package kernels
 
 import (
-	"edgejepa/internal/cpu"
 	"math"
 
+	"edgejepa/internal/cpu"
 	"edgejepa/kernels/internal/coef"
 )
 

@@ -29,9 +29,7 @@ func GemmFused(c []float32, ldc int, a []float32, lda, m int, b *Panels, e *Epil
 	if m == 0 || n == 0 {
 		return
 	}
-	if len(c) < (m-1)*ldc+n || !fits(e.Bias, n) || !fits(e.Max, m) ||
-		!fits(e.Pre, (m-1)*e.LDPre+n) || !fits(e.Residual, (m-1)*e.LDResidual+n) ||
-		e.Pre != nil && e.LDPre < n || e.Residual != nil && e.LDResidual < n {
+	if len(c) < (m-1)*ldc+n || !e.Fits(m, n) {
 		panic("kernels: GemmFused: an operand is smaller than its shape")
 	}
 	for i := 0; i < m; i += epilogueRows {
@@ -43,6 +41,12 @@ func GemmFused(c []float32, ldc int, a []float32, lda, m int, b *Panels, e *Epil
 		Gemm(y, ldy, a[i*lda:], lda, rows, b, e.Bias, 0)
 		e.finish(c[i*ldc:], ldc, y, ldy, i, rows, n)
 	}
+}
+
+// Fits reports whether e's slices are large enough for a product [m, n].
+func (e *Epilogue) Fits(m, n int) bool {
+	return fits(e.Bias, n) && fits(e.Max, m) && fits(e.Pre, (m-1)*e.LDPre+n) && fits(e.Residual, (m-1)*e.LDResidual+n) &&
+		(e.Pre == nil || e.LDPre >= n) && (e.Residual == nil || e.LDResidual >= n)
 }
 
 // fits reports whether x is absent or has n values.
@@ -66,6 +70,29 @@ func (e *Epilogue) finish(c []float32, ldc int, y []float32, ldy, i, rows, n int
 		}
 		if e.Max != nil {
 			e.Max[i+r] = maxScaled(cr, 1)
+		}
+	}
+}
+
+// FinishBlock turns y, the product in row i from column j on, bias included, into a piece of C: for products of other
+// kinds that come in blocks, those of a row in ascending order. c may be y, and the residual; y is overwritten.
+func (e *Epilogue) FinishBlock(c, y []float32, i, j int) {
+	n := len(c)
+	if e.Pre != nil {
+		copy(e.Pre[i*e.LDPre+j:][:n], y)
+	}
+	if e.GELU {
+		GELU(y, y)
+	}
+	if e.Residual != nil {
+		if residual := e.Residual[i*e.LDResidual+j:][:n]; &residual[0] != &c[0] {
+			copy(c, residual)
+		}
+		Add(c, y)
+	}
+	if e.Max != nil {
+		if most := maxScaled(c, 1); j == 0 || most > e.Max[i] {
+			e.Max[i] = most
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 )
 
 // RoundHalf is
@@ -13,7 +14,7 @@ import (
 // by 13 random bits each. A value that is a half already stays as it is, with any noise. The expectation is exact down to
 // 2^-14; below, where halves are 2^-24 apart, it is off by at most 2^-38. Finite values beyond ±65504 become ±65504, so
 // that rounding alone never makes an infinity; NaN and ±Inf are as in fp.EncodeHalf.
-func RoundHalf(dst []uint16, src []float32, bits Noise) {
+func RoundHalf(dst []uint16, src []float32, bits noise.Stream) {
 	if len(dst) != len(src) {
 		panic("kernels: RoundHalf: lengths differ")
 	}
@@ -21,10 +22,10 @@ func RoundHalf(dst []uint16, src []float32, bits Noise) {
 	roundHalfGeneric(dst[n:], src[n:], bits.At(n))
 }
 
-func roundHalfGeneric(dst []uint16, src []float32, bits Noise) {
-	key, x := bits.Key, bits.Index+mix(bits.Key)
+func roundHalfGeneric(dst []uint16, src []float32, bits noise.Stream) {
+	key, x := bits.Key, bits.Lane()
 	for i, v := range src {
-		dst[i] = fp.ToHalf(roundHalf(v, lowBits(noiseFrom(key, x+uint32(i)))))
+		dst[i] = fp.ToHalf(roundHalf(v, lowBits(noise.FromLane(key, x+uint32(i)))))
 	}
 }
 
@@ -35,7 +36,7 @@ func roundHalfGeneric(dst []uint16, src []float32, bits Noise) {
 // with the values of Lerp before the rounding. At a momentum near 1 the steps are smaller than half the distance of two
 // halves, and rounding to nearest would lose every one of them; rounded by chance the average moves as it should in
 // expectation, and by about sqrt(|src-dst| * distance/2) around it, whatever the momentum. At m = 1 it stands still.
-func LerpHalf(dst []uint16, src []float32, m float32, bits Noise) {
+func LerpHalf(dst []uint16, src []float32, m float32, bits noise.Stream) {
 	if len(dst) != len(src) {
 		panic("kernels: LerpHalf: lengths differ")
 	}
@@ -43,11 +44,11 @@ func LerpHalf(dst []uint16, src []float32, m float32, bits Noise) {
 	lerpHalfGeneric(dst[n:], src[n:], m, 1-m, bits.At(n))
 }
 
-func lerpHalfGeneric(dst []uint16, src []float32, m, m1 float32, bits Noise) {
-	key, x := bits.Key, bits.Index+mix(bits.Key)
+func lerpHalfGeneric(dst []uint16, src []float32, m, m1 float32, bits noise.Stream) {
+	key, x := bits.Key, bits.Lane()
 	for i, v := range src {
 		y := float32(m*fp.FromHalf(dst[i])) + float32(m1*v)
-		dst[i] = fp.ToHalf(roundHalf(y, lowBits(noiseFrom(key, x+uint32(i)))))
+		dst[i] = fp.ToHalf(roundHalf(y, lowBits(noise.FromLane(key, x+uint32(i)))))
 	}
 }
 

@@ -2,6 +2,8 @@
 
 package kernels
 
+import "edgejepa/internal/noise"
+
 // The routines on halves; all that vector_asm.go says of the others holds for them.
 
 // halfChunk bounds one call as vectorChunk does: a step of AdamW on halves takes twice as long.
@@ -10,24 +12,24 @@ const halfChunk = vectorChunk / 2
 // counters are what the lanes of noise begin with. A routine leaves behind those of the next block.
 type counters [vectorBlock]uint32
 
-func (b Noise) counters() (c counters) {
-	first := b.Index + mix(b.Key)
+func countersOf(b noise.Stream) (c counters) {
+	first := b.Lane()
 	for i := range c {
 		c[i] = first + uint32(i)
 	}
 	return c
 }
 
-func roundHalfVector(dst []uint16, src []float32, bits Noise) int {
-	n, c := whole(len(src)), bits.counters()
+func roundHalfVector(dst []uint16, src []float32, bits noise.Stream) int {
+	n, c := whole(len(src)), countersOf(bits)
 	for i := 0; i < n; i += halfChunk {
 		roundHalfBlocks(&c, &dst[i], &src[i], min(halfChunk, n-i), bits.Key)
 	}
 	return n
 }
 
-func lerpHalfVector(dst []uint16, src []float32, m, m1 float32, bits Noise) int {
-	n, c := whole(len(src)), bits.counters()
+func lerpHalfVector(dst []uint16, src []float32, m, m1 float32, bits noise.Stream) int {
+	n, c := whole(len(src)), countersOf(bits)
 	for i := 0; i < n; i += halfChunk {
 		lerpHalfBlocks(&c, &dst[i], &src[i], min(halfChunk, n-i), m, m1, bits.Key)
 	}
@@ -50,8 +52,8 @@ func normalizeAffineHalfVector(dst []uint16, x, gain, bias []float32, mean, rstd
 	return n
 }
 
-func adamwHalfVector(p, g []float32, m, v []uint16, s *adamw, bits Noise) int {
-	n, c := whole(len(p)), bits.counters()
+func adamwHalfVector(p, g []float32, m, v []uint16, s *adamw, bits noise.Stream) int {
+	n, c := whole(len(p)), countersOf(bits)
 	for i := 0; i < n; i += halfChunk {
 		adamwHalfBlocks(&c, &p[i], &g[i], &m[i], &v[i], min(halfChunk, n-i),
 			s.decay, s.gscale, s.b1, s.b2, s.a2, s.inv2, s.eps, s.rate, bits.Key)
@@ -59,8 +61,8 @@ func adamwHalfVector(p, g []float32, m, v []uint16, s *adamw, bits Noise) int {
 	return n
 }
 
-func adamwHalfEMAVector(p, g []float32, m, v []uint16, target []float32, s *adamw, bits Noise) int {
-	n, c := whole(len(p)), bits.counters()
+func adamwHalfEMAVector(p, g []float32, m, v []uint16, target []float32, s *adamw, bits noise.Stream) int {
+	n, c := whole(len(p)), countersOf(bits)
 	for i := 0; i < n; i += halfChunk {
 		adamwHalfEMABlocks(&c, &p[i], &g[i], &m[i], &v[i], &target[i], min(halfChunk, n-i),
 			s.decay, s.gscale, s.b1, s.b2, s.a2, s.inv2, s.eps, s.rate, bits.Key, s.m, s.m1)
@@ -68,8 +70,8 @@ func adamwHalfEMAVector(p, g []float32, m, v []uint16, target []float32, s *adam
 	return n
 }
 
-func adamwHalfEMAHalfVector(p, g []float32, m, v, target []uint16, s *adamw, bits Noise) int {
-	n, c := whole(len(p)), bits.counters()
+func adamwHalfEMAHalfVector(p, g []float32, m, v, target []uint16, s *adamw, bits noise.Stream) int {
+	n, c := whole(len(p)), countersOf(bits)
 	for i := 0; i < n; i += halfChunk {
 		adamwHalfEMAHalfBlocks(&c, &p[i], &g[i], &m[i], &v[i], &target[i], min(halfChunk, n-i),
 			s.decay, s.gscale, s.b1, s.b2, s.a2, s.inv2, s.eps, s.rate, bits.Key, s.m, s.m1)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -108,7 +109,7 @@ func TestHalfStorageError(t *testing.T) {
 			require.LessOrEqual(t, peak, worst)
 		}
 		check(func() { fp.EncodeHalf(h, x) }, 1.8e-4, 2.3e-4, 0x1p-11)
-		check(func() { RoundHalf(h, x, Noise{Key: 1}) }, 2.6e-4, 3.2e-4, 0x1p-10)
+		check(func() { RoundHalf(h, x, noise.Stream{Key: 1}) }, 2.6e-4, 3.2e-4, 0x1p-10)
 	}
 }
 

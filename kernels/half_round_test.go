@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -32,8 +33,8 @@ func TestRoundHalfIsUnbiased(t *testing.T) {
 		return nil
 	}
 	for i := range uint32(400) {
-		h := mix(i) % 0x7bff
-		part := float32(mix(i+1000)>>8) * 0x1p-24
+		h := noise.Mix(i) % 0x7bff
+		part := float32(noise.Mix(i+1000)>>8) * 0x1p-24
 		lo, hi := fp.FromHalf(uint16(h)), fp.FromHalf(uint16(h+1))
 		x := lo + float32((hi-lo)*part)
 		if i%2 == 1 {
@@ -91,8 +92,8 @@ func TestRoundHalfSpecials(t *testing.T) {
 	}
 	forEachISA(t, func(t *testing.T) {
 		want, got := make([]uint16, len(src)), make([]uint16, len(src))
-		onGeneric(func() { RoundHalf(want, src, Noise{Key: 7}) })
-		RoundHalf(got, src, Noise{Key: 7})
+		onGeneric(func() { RoundHalf(want, src, noise.Stream{Key: 7}) })
+		RoundHalf(got, src, noise.Stream{Key: 7})
 		require.Equal(t, want, got)
 		for i, x := range src {
 			if x-x != 0 { // NaN and Inf
@@ -110,7 +111,7 @@ func TestRoundHalfMean(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		x, h, back := make([]float32, n), make([]uint16, n), make([]float32, n)
 		for key := range uint32(20) {
-			part := float32(mix(key)>>8) * 0x1p-24
+			part := float32(noise.Mix(key)>>8) * 0x1p-24
 			value, ulp := 1+float32(part*0x1p-10), 0x1p-10
 			if key%2 == 1 {
 				value, ulp = float32((7+part)*0x1p-24), 0x1p-24
@@ -119,7 +120,7 @@ func TestRoundHalfMean(t *testing.T) {
 				x[i] = value
 			}
 			bound := 5 * ulp * math.Sqrt(float64(part*(1-part))/n)
-			RoundHalf(h, x, Noise{Key: key})
+			RoundHalf(h, x, noise.Stream{Key: key})
 			fp.DecodeHalf(back, h)
 			require.InDelta(t, value, mean(back), bound, "key %d", key)
 			fp.EncodeHalf(h, x)
@@ -155,7 +156,7 @@ func TestLerpHalfMoves(t *testing.T) {
 	near := append([]uint16(nil), h...)
 	back := make([]float32, n)
 	for step := range uint32(steps) {
-		LerpHalf(h, src, momentum, Noise{Key: step})
+		LerpHalf(h, src, momentum, noise.Stream{Key: step})
 		if step < 100 {
 			fp.DecodeHalf(back, near)
 			Lerp(back, src, momentum)
@@ -177,7 +178,7 @@ func TestLerpHalfMoves(t *testing.T) {
 		require.Equal(t, uint16(0x3c00), v)
 	}
 	was := append([]uint16(nil), h...)
-	LerpHalf(h, src, 1, Noise{Key: 1})
+	LerpHalf(h, src, 1, noise.Stream{Key: 1})
 	require.Equal(t, was, h)
 }
 
@@ -193,7 +194,7 @@ func BenchmarkHalf(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/%d", k.name, n), func(b *testing.B) {
 				for b.Loop() {
-					k.run(x, h, Noise{Key: 1})
+					k.run(x, h, noise.Stream{Key: 1})
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/elem")
 			})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -22,17 +23,17 @@ import (
 var halfKernels = []struct {
 	name          string
 	floats, halfs int
-	run           func(x [][]float32, h [][]uint16, bits Noise)
+	run           func(x [][]float32, h [][]uint16, bits noise.Stream)
 }{
-	{"RoundHalf", 1, 1, func(x [][]float32, h [][]uint16, bits Noise) { RoundHalf(h[0], x[0], bits) }},
-	{"LerpHalf", 1, 1, func(x [][]float32, h [][]uint16, bits Noise) { LerpHalf(h[0], x[0], 0.996, bits) }},
-	{"AdamW.StepHalf", 2, 2, func(x [][]float32, h [][]uint16, bits Noise) {
+	{"RoundHalf", 1, 1, func(x [][]float32, h [][]uint16, bits noise.Stream) { RoundHalf(h[0], x[0], bits) }},
+	{"LerpHalf", 1, 1, func(x [][]float32, h [][]uint16, bits noise.Stream) { LerpHalf(h[0], x[0], 0.996, bits) }},
+	{"AdamW.StepHalf", 2, 2, func(x [][]float32, h [][]uint16, bits noise.Stream) {
 		testAdamW.StepHalf(x[0], x[1], h[0], h[1], 0.7, bits)
 	}},
-	{"AdamW.StepHalfEMA", 3, 2, func(x [][]float32, h [][]uint16, bits Noise) {
+	{"AdamW.StepHalfEMA", 3, 2, func(x [][]float32, h [][]uint16, bits noise.Stream) {
 		testAdamW.StepHalfEMA(x[0], x[1], h[0], h[1], x[2], 0.7, 0.996, bits)
 	}},
-	{"AdamW.StepHalfEMAHalf", 2, 3, func(x [][]float32, h [][]uint16, bits Noise) {
+	{"AdamW.StepHalfEMAHalf", 2, 3, func(x [][]float32, h [][]uint16, bits noise.Stream) {
 		testAdamW.StepHalfEMAHalf(x[0], x[1], h[0], h[1], h[2], 0.7, 0.996, bits)
 	}},
 }
@@ -98,7 +99,7 @@ func TestHalfPathsAgree(t *testing.T) {
 						fillHalves(v, kind, uint64(100*n+50+i))
 						around, h, wantH = append(around, all), append(h, v), append(wantH, slices.Clone(v))
 					}
-					bits := Noise{Key: uint32(n), Index: 0xfffffff0 + uint32(shift)} // the index may wrap around
+					bits := noise.Stream{Key: uint32(n), Index: 0xfffffff0 + uint32(shift)} // the index may wrap around
 					onGeneric(func() { k.run(wantX, wantH, bits) })
 					k.run(x, h, bits)
 					var err error
@@ -128,7 +129,7 @@ func TestHalfMayBeCut(t *testing.T) {
 	const n, cut = 201, 83
 	forEachISA(t, func(t *testing.T) {
 		for _, k := range halfKernels {
-			run := func(first, second Noise, at int) (x [][]float32, h [][]uint16) {
+			run := func(first, second noise.Stream, at int) (x [][]float32, h [][]uint16) {
 				for i := range k.floats {
 					x = append(x, filled(n, kerneltest.Normal, uint64(i)))
 				}
@@ -136,7 +137,7 @@ func TestHalfMayBeCut(t *testing.T) {
 					h = append(h, make([]uint16, n))
 					fillHalves(h[i], kerneltest.Normal, uint64(9+i))
 				}
-				part := func(from, to int, bits Noise) {
+				part := func(from, to int, bits noise.Stream) {
 					var xs [][]float32
 					var hs [][]uint16
 					for i := range x {
@@ -151,14 +152,14 @@ func TestHalfMayBeCut(t *testing.T) {
 				part(at, n, second)
 				return x, h
 			}
-			bits := Noise{Key: 3, Index: 5}
+			bits := noise.Stream{Key: 3, Index: 5}
 			wantX, wantH := run(bits, bits, n)
 			x, h := run(bits, bits.At(cut), cut)
 			require.Equal(t, wantX, x, k.name)
 			require.Equal(t, wantH, h, k.name)
 			_, h = run(bits, bits, cut)
 			require.NotEqual(t, wantH, h, k.name)
-			_, h = run(Noise{Key: 4, Index: 5}, bits, n)
+			_, h = run(noise.Stream{Key: 4, Index: 5}, bits, n)
 			require.NotEqual(t, wantH, h, k.name)
 		}
 	})
@@ -178,7 +179,7 @@ func TestHalfStaysInside(t *testing.T) {
 					for range k.halfs {
 						h = append(h, fencedHalves(t, n, atEnd))
 					}
-					k.run(x, h, Noise{})
+					k.run(x, h, noise.Stream{})
 				}
 			}
 		}
@@ -203,7 +204,7 @@ func TestHalfAllocatesNothing(t *testing.T) {
 			for i := range h {
 				h[i] = make([]uint16, 83)
 			}
-			require.Zero(t, testing.AllocsPerRun(5, func() { k.run(x, h, Noise{}) }), k.name)
+			require.Zero(t, testing.AllocsPerRun(5, func() { k.run(x, h, noise.Stream{}) }), k.name)
 		}
 	})
 }
@@ -212,15 +213,15 @@ func TestHalfPanicsOnWrongShapes(t *testing.T) {
 	x2, x3, h2, h3 := make([]float32, 2), make([]float32, 3), make([]uint16, 2), make([]uint16, 3)
 	var c AdamW
 	for name, f := range map[string]func(){
-		"RoundHalf":         func() { RoundHalf(h2, x3, Noise{}) },
-		"LerpHalf":          func() { LerpHalf(h3, x2, 1, Noise{}) },
-		"StepHalf g":        func() { c.StepHalf(x2, x3, h2, h2, 1, Noise{}) },
-		"StepHalf m":        func() { c.StepHalf(x2, x2, h3, h2, 1, Noise{}) },
-		"StepHalf s":        func() { c.StepHalf(x2, x2, h2, h3, 1, Noise{}) },
-		"StepHalfEMA":       func() { c.StepHalfEMA(x2, x2, h2, h2, x3, 1, 1, Noise{}) },
-		"StepHalfEMA m":     func() { c.StepHalfEMA(x2, x2, h3, h2, x2, 1, 1, Noise{}) },
-		"StepHalfEMAHalf":   func() { c.StepHalfEMAHalf(x2, x2, h2, h2, h3, 1, 1, Noise{}) },
-		"StepHalfEMAHalf s": func() { c.StepHalfEMAHalf(x2, x2, h2, h3, h2, 1, 1, Noise{}) },
+		"RoundHalf":         func() { RoundHalf(h2, x3, noise.Stream{}) },
+		"LerpHalf":          func() { LerpHalf(h3, x2, 1, noise.Stream{}) },
+		"StepHalf g":        func() { c.StepHalf(x2, x3, h2, h2, 1, noise.Stream{}) },
+		"StepHalf m":        func() { c.StepHalf(x2, x2, h3, h2, 1, noise.Stream{}) },
+		"StepHalf s":        func() { c.StepHalf(x2, x2, h2, h3, 1, noise.Stream{}) },
+		"StepHalfEMA":       func() { c.StepHalfEMA(x2, x2, h2, h2, x3, 1, 1, noise.Stream{}) },
+		"StepHalfEMA m":     func() { c.StepHalfEMA(x2, x2, h3, h2, x2, 1, 1, noise.Stream{}) },
+		"StepHalfEMAHalf":   func() { c.StepHalfEMAHalf(x2, x2, h2, h2, h3, 1, 1, noise.Stream{}) },
+		"StepHalfEMAHalf s": func() { c.StepHalfEMAHalf(x2, x2, h2, h3, h2, 1, 1, noise.Stream{}) },
 	} {
 		require.Panics(t, f, name)
 	}
@@ -243,7 +244,7 @@ func TestHalfBitsAreTheSameEverywhere(t *testing.T) {
 						h = append(h, make([]uint16, n))
 						fillHalves(h[i], kind, uint64(9+i))
 					}
-					k.run(x, h, Noise{Key: 1, Index: uint32(n)})
+					k.run(x, h, noise.Stream{Key: 1, Index: uint32(n)})
 					for _, x := range x {
 						for i, v := range x {
 							if v != v {

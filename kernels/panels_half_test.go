@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/fp"
+	"edgejepa/internal/noise"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -18,7 +19,7 @@ func halfMatrix(x []uint16, rows, cols, ld int, seed uint32) {
 	}
 	for i := range rows {
 		for j := range cols {
-			x[i*ld+j] = uint16(noise(seed, uint32(i*cols+j)))
+			x[i*ld+j] = uint16(noise.Word(seed, uint32(i*cols+j)))
 		}
 	}
 }

@@ -3,14 +3,15 @@
 package kernels
 
 import (
-	"edgejepa/internal/cpu"
-	"edgejepa/kernels/kerneltest"
 	"fmt"
 	"slices"
 	"testing"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/cpu"
+	"edgejepa/kernels/kerneltest"
 )
 
 // tileOrders are the ways that a tile's A lies in memory: strides for a number of rows and of k.

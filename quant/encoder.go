@@ -12,7 +12,7 @@ import (
 	"fmt"
 
 	"edgejepa/internal/arena"
-	"edgejepa/kernels"
+	"edgejepa/kernels/i8"
 	"edgejepa/vit"
 )
 
@@ -30,10 +30,10 @@ type Linear struct {
 	Name        string // blocks.0.attn.qkv
 	In, Out     int
 	Norm        *vit.Norm  // of the input; nil in front of proj and fc2
-	W           []int8     // [Out, In], under the chain rule of kernels.CheckChains
+	W           []int8     // [Out, In], under the chain rule of i8.CheckChains
 	Scale, Bias *vit.Param // [Out]
 
-	panels kernels.PanelsI8
+	panels i8.Panels
 	eps    float32
 }
 
@@ -87,9 +87,9 @@ func (l *Linear) apply(y, x []float32, _, rows int, s *scratch) {
 			l.Norm.Apply(s.norm, in, n, l.eps)
 			in = s.norm[:n*l.In]
 		}
-		kernels.QuantizeRows(s.q, s.scale, in, n, l.In, l.In)
-		kernels.GemmI8(s.acc, l.Out, s.q, l.In, n, &l.panels)
-		kernels.Dequant(y[r*l.Out:], l.Out, s.acc, l.Out, n, l.Out, s.scale, l.Scale.Value, l.Bias.Value)
+		i8.QuantizeRows(s.q, s.scale, in, n, l.In, l.In)
+		i8.Gemm(s.acc, l.Out, s.q, l.In, n, &l.panels)
+		i8.Dequant(y[r*l.Out:], l.Out, s.acc, l.Out, n, l.Out, s.scale, l.Scale.Value, l.Bias.Value)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"edgejepa/internal/safetensors"
-	"edgejepa/kernels"
+	"edgejepa/kernels/i8"
 	"edgejepa/vit"
 )
 
@@ -124,7 +124,7 @@ func Load(f *safetensors.File) (*Encoder, error) {
 				return nil, fmt.Errorf("%s: tensor %s: scale %d is %g: scales are not negative", f.Path, vit.ContextPrefix+l.Scale.Name, i, s)
 			}
 		}
-		if err := kernels.CheckChains(l.W, l.Out, l.In); err != nil {
+		if err := i8.CheckChains(l.W, l.Out, l.In); err != nil {
 			return nil, fmt.Errorf("%s: tensor %s: %w", f.Path, vit.ContextPrefix+l.weightName(), err)
 		}
 	}

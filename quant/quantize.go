@@ -1,7 +1,7 @@
 package quant
 
 import (
-	"edgejepa/kernels"
+	"edgejepa/kernels/i8"
 	"edgejepa/vit"
 )
 
@@ -39,5 +39,5 @@ func floatLinears(e *vit.Encoder) (ls []*vit.Linear) {
 // round sets the weights to w [Out, In], rounded.
 func (l *Linear) round(w []float32) {
 	l.W = make([]int8, l.Out*l.In)
-	kernels.QuantizeWeights(l.W, l.Scale.Value, w, l.Out, l.In)
+	i8.QuantizeWeights(l.W, l.Scale.Value, w, l.Out, l.In)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"edgejepa/internal/cli"
@@ -37,6 +38,8 @@ func (t *training) measureSteps(ctx context.Context, p *plan, begin time.Time, l
 		t.trainer.Step(px)
 	}
 	train := time.Since(begun) / time.Duration(steps)
+	px = nil
+	runtime.GC() // the loader of the run needs as much again
 
 	left := float64(limit-time.Since(begin)-evals) * 0.97
 	n := left / float64(train+decode)

@@ -32,6 +32,7 @@ type memoryPlan struct {
 	cache   int64 // decoded pictures that may be kept
 
 	workers int // goroutines that decode
+	slots   int // batches that the loader holds
 	plan    jepa.Plan
 }
 
@@ -47,34 +48,38 @@ func (m memoryPlan) need() int64 {
 }
 
 // share plans a run of c over set within budget bytes, 0 for any, with judged pictures to probe it on. What costs the
-// least speed is given up first: the plans of jepa.Plans in their order, but goroutines that decode before batches are
-// cut. If nothing fits, the error names the least budget that would.
+// least speed is given up first: the plans of jepa.Plans in their order up to where batches would be cut, then batches
+// prepared ahead and goroutines that decode, then the rest of the plans, then all preparing ahead. If nothing fits, the
+// error names the least budget that would.
 func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, budget int64) (memoryPlan, error) {
-	m := memoryPlan{budget: budget, base: programBytes + garbageBytes, workers: threads}
+	m := memoryPlan{budget: budget, base: programBytes + garbageBytes}
 	for _, path := range set.Paths() {
 		m.lists += perPicture + int64(len(path))
 	}
-	m.batches = data.LoaderBytes(c.Batch, c.Encoder.ImageSize)
 	if d := int64(c.Encoder.Dim); judged > 0 {
 		m.eval = evalBytes(c.Encoder, threads) + 4*12*d*d // one block of packed weights
 		m.eval += 2 * int64(judged) * (4*d + perPicture)  // features, which are copied once as their list grows
 	}
 	picture := decodeBytes(set.Paths(), c.Encoder.ImageSize, limits)
-	for ; ; m.workers /= 2 {
-		m.decode, m.trainer = int64(m.workers)*picture, 0
+	// try plans for a loader of that size, and says whether it all fits.
+	try := func(slots, workers int) (ok bool) {
+		m.slots, m.workers = slots, workers
+		m.batches, m.decode, m.trainer = data.LoaderBytes(c.Batch, c.Encoder.ImageSize, slots), int64(workers)*picture, 0
 		left := int64(0) // any
 		if budget > 0 {
 			left = max(1, budget-m.need())
 		}
-		var ok bool
 		m.plan, m.trainer, ok = jepa.Fit(c, threads, left)
-		if ok && (m.plan.Micro == c.Batch || c.VarianceWeight == 0 || m.workers == 1) {
-			break
-		}
-		if m.workers == 1 {
-			return m, cli.Usagef("training takes %s at least, and the memory allowed is %s: raise --memory to %s or more, lower --batch (now %d) or --image-size, or take a smaller --preset",
-				cli.Bytes(m.need()), cli.Bytes(budget), ceilMiB(m.need()), c.Batch)
-		}
+		return ok
+	}
+	whole := func() bool { return m.plan.Micro == c.Batch || c.VarianceWeight == 0 }
+	ok := try(data.DefaultSlots, threads) && whole()
+	for workers := threads; !ok && workers > 0; workers /= 2 {
+		ok = try(2, workers) && whole()
+	}
+	if ok = ok || try(2, 1) || try(1, 1); !ok {
+		return m, cli.Usagef("training takes %s at least, and the memory allowed is %s: raise --memory to %s or more, lower --batch (now %d) or --image-size, or take a smaller --preset",
+			cli.Bytes(m.need()), cli.Bytes(budget), ceilMiB(m.need()), c.Batch)
 	}
 	if budget > 0 {
 		m.cache = (budget - m.need()) / 4 * 3
@@ -156,7 +161,7 @@ func (m memoryPlan) describe(out *cli.Progress, c jepa.Config, threads int, part
 	for _, p := range []struct {
 		name  string
 		bytes int64
-	}{{"batches of pictures", m.batches}, {fmt.Sprintf("decoding, %d at a time", m.workers), m.decode},
+	}{{fmt.Sprintf("%d batches of pictures", m.slots), m.batches}, {fmt.Sprintf("decoding, %d at a time", m.workers), m.decode},
 		{"lists of pictures", m.lists}, {"evaluation", m.eval}, {"program and garbage", m.base}} {
 		if p.bytes > 0 {
 			out.Infof("  %10s  %s", cli.Bytes(p.bytes), p.name)

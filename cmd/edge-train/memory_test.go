@@ -65,6 +65,7 @@ func TestPeakStaysWithinMemory(t *testing.T) {
 	}{
 		{"64MiB", 64 << 20, []string{"--preset", "nano", "--batch", "64"}},
 		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--batch", "16"}},
+		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--batch", "128"}},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		args := append([]string{"pretrain", pictures, "--out", out, "--max-steps", "2", "--threads", "2"}, j.args...)
@@ -103,7 +104,7 @@ func TestMemoryIsRefusedByName(t *testing.T) {
 func TestDryRunListsParts(t *testing.T) {
 	code, _, stderr := command(t, micro(drawn(t, 4), filepath.Join(t.TempDir(), "run"), "--dry-run")...)
 	require.Zero(t, code)
-	for _, part := range []string{"context encoder", "target encoder", "moments", "predictor pass", "batches of pictures", "decoding, 2 at a time", "program and garbage"} {
+	for _, part := range []string{"context encoder", "target encoder", "moments", "predictor pass", "3 batches of pictures", "decoding, 2 at a time", "program and garbage"} {
 		require.Contains(t, stderr, part)
 	}
 }

@@ -192,7 +192,7 @@ func (p *plan) fit(here device.Profile, asked int64, eval string) error {
 func (p *plan) loader(step int) *data.Loader {
 	c := p.config.Run
 	return data.NewLoader(p.set, data.LoaderOptions{
-		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.memory.workers,
+		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.memory.workers, Slots: p.memory.slots,
 		Augment: data.AugmentOptions{CropScale: c.CropScale, Flip: c.Flip, Mean: c.Encoder.Mean, Std: c.Encoder.Std},
 	})
 }

@@ -31,16 +31,22 @@ var layers = map[string][]string{
 	"internal/arena":       {"fp"},
 	"internal/archtest":    nil,
 
-	"fp":                      {"internal/cpu", "github.com/x448/float16"},
-	"kernels":                 {"fp", "internal/cpu", "internal/parallel", "kernels/internal/coef"},
-	"kernels/kerneltest":      {"kernels", "golang.org/x/sys"},
-	"kernels/internal/coef":   nil,
-	"kernels/internal/peak":   {"internal/cpu"},
-	"kernels/internal/asmgen": {"kernels/internal/coef"},
+	"internal/noise":            nil,
+	"fp":                        {"internal/cpu", "github.com/x448/float16"},
+	"kernels":                   {"fp", "internal/cpu", "internal/noise", "internal/parallel", "kernels/internal/coef"},
+	"kernels/i8":                {"kernels"},
+	"kernels/fixed":             {"fp", "internal/cpu"},
+	"kernels/kerneltest":        {"kernels", "golang.org/x/sys", "github.com/stretchr/testify"},
+	"kernels/bench":             {"kernels/i8", "kernels/fixed", "kernels/internal/peak"},
+	"kernels/internal/coef":     nil,
+	"kernels/internal/peak":     {"internal/cpu"},
+	"kernels/internal/asmgen":   {"kernels/internal/coef"},
+	"kernels/internal/armmodel": nil,
+	"kernels/internal/armcount": {"quant"},
 
 	"vit/pixels/jpeg": nil,
 	"vit/pixels":      {"vit/pixels/jpeg", "golang.org/x/image", "github.com/bep/imagemeta"},
-	"vit":             {"kernels", "fp", "internal/*"},
+	"vit":             {"kernels", "kernels/i8", "fp", "internal/*"},
 	"vit/heads":       {"vit", "kernels"},
 
 	"jepa/optim": {"kernels", "fp"},
@@ -49,7 +55,7 @@ var layers = map[string][]string{
 	"jepa/probe": {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
 
 	"device": {"internal/cpu", "golang.org/x/sys"},
-	"quant":  {"vit", "kernels", "fp", "internal/*"},
+	"quant":  {"vit", "kernels", "kernels/i8", "kernels/fixed", "fp", "internal/*"},
 
 	"cmd/edge-embed":         {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},
 	"cmd/edge-train/demoset": {"fp", "internal/rng", "golang.org/x/image"},
@@ -57,7 +63,7 @@ var layers = map[string][]string{
 }
 
 // testOnly are packages that nothing but tests imports.
-var testOnly = []string{"kernels/kerneltest", "kernels/internal/peak", "internal/archtest"}
+var testOnly = []string{"kernels/kerneltest", "kernels/bench", "kernels/internal/peak", "internal/archtest"}
 
 // TestLayersHaveNoCycle also shows that below ends.
 func TestLayersHaveNoCycle(t *testing.T) {

@@ -26,6 +26,11 @@ var (
 	HasI8MM       bool // arm64: SMMLA and UMMLA
 )
 
+// InOrder says that this core issues instructions in the order of the program, so that a kernel had better load what it
+// needs well ahead. It chooses a schedule, never a result; on a machine with cores of both kinds it describes the core
+// that the program started on. Only Linux on arm64 says which core that is.
+var InOrder bool
+
 // path is one rung of an architecture's ladder. Choosing a rung switches on those below it that the machine has.
 type path struct {
 	name string

@@ -4,10 +4,7 @@ package cpu
 
 import "golang.org/x/sys/cpu"
 
-// InOrder says that this core issues instructions in the order of the program, so that a kernel had better load what it
-// needs well ahead. It chooses a schedule, never a result; on a machine with cores of both kinds it describes the core
-// that the program started on. Only Linux says which core that is.
-var InOrder = cpu.ARM64.HasCPUID && inOrder(mainID())
+func init() { InOrder = cpu.ARM64.HasCPUID && inOrder(mainID()) }
 
 // inOrder reads the main ID register: implementer in bits 24-31, part in bits 4-15.
 func inOrder(id uint64) bool {

@@ -16,6 +16,7 @@ type LoaderOptions struct {
 	Seed    uint64
 	Step    int // the number of the first batch: 0, or where a run is resumed
 	Workers int // goroutines that decode and crop; 0 means one a processor
+	Slots   int // batches in memory: the one in use and those that are prepared meanwhile; 0 means DefaultSlots
 	Augment AugmentOptions
 }
 
@@ -27,12 +28,12 @@ type Batch struct {
 	Index  []int     // [B] the picture drawn for each row
 }
 
-// prefetch is how many batches are prepared ahead of the one in use.
-const prefetch = 2
+// DefaultSlots is how many batches a loader holds unless told otherwise: one in use, two ahead of it.
+const DefaultSlots = 3
 
 // LoaderBytes is the memory a loader takes for its batches.
-func LoaderBytes(batch, imageSize int) int64 {
-	return (prefetch + 1) * int64(batch) * (4*3*int64(imageSize)*int64(imageSize) + 8)
+func LoaderBytes(batch, imageSize, slots int) int64 {
+	return int64(slots) * int64(batch) * (4*3*int64(imageSize)*int64(imageSize) + 8)
 }
 
 // errClosed is what Next returns after Close.
@@ -45,7 +46,7 @@ type Loader struct {
 	options  LoaderOptions
 	perEpoch int // batches
 
-	ring   [prefetch + 1]*slot
+	ring   []*slot
 	taken  int   // calls of Next that returned a batch
 	inUse  *slot // what the last Next returned
 	free   chan *slot
@@ -79,9 +80,12 @@ func NewLoader(set *Set, o LoaderOptions) *Loader {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
+	if o.Slots <= 0 {
+		o.Slots = DefaultSlots
+	}
 	l := &Loader{
-		set: set, options: o, perEpoch: max(1, set.Len()/o.Batch),
-		free: make(chan *slot, prefetch+1), jobs: make(chan job, o.Batch), done: make(chan struct{}),
+		set: set, options: o, perEpoch: max(1, set.Len()/o.Batch), ring: make([]*slot, o.Slots),
+		free: make(chan *slot, o.Slots), jobs: make(chan job, o.Batch), done: make(chan struct{}),
 	}
 	size := set.options.ImageSize
 	for i := range l.ring {

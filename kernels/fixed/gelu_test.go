@@ -1,13 +1,14 @@
 package fixed
 
 import (
-	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/kernels/kerneltest"
 )
 
 func geluExact(x float64) float64 { return x / 2 * math.Erfc(-x/math.Sqrt2) }

@@ -1,7 +1,6 @@
 package fixed
 
 import (
-	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -9,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/kernels/kerneltest"
 )
 
 // normRow is a row of a residual stream: small or large values, outliers, an offset far above the deviation, one value

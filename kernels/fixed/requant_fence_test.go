@@ -2,7 +2,6 @@ package fixed
 
 import (
 	"crypto/sha256"
-	"edgejepa/kernels/kerneltest"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -11,6 +10,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/kernels/kerneltest"
 )
 
 // fencedCopy is x at a fence.

@@ -1,7 +1,6 @@
 package fixed
 
 import (
-	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/big"
 	"math/bits"
@@ -10,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/kernels/kerneltest"
 )
 
 // intCols are row lengths around the vector widths.

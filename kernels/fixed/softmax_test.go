@@ -1,14 +1,15 @@
 package fixed
 
 import (
-	"edgejepa/kernels"
-	"edgejepa/kernels/kerneltest"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/kernels/i8"
+	"edgejepa/kernels/kerneltest"
 )
 
 // softmaxCols are row lengths around the vector widths, and the token counts of encoders.
@@ -169,11 +170,11 @@ func TestIntAttention(t *testing.T) {
 		const tokens, d, scale = 65, 48, 2e-4
 		r := rand.New(rand.NewPCG(6, 5))
 		q, k, v := randomI8(r, tokens*d), randomI8(r, tokens*d), randomI8(r, d*tokens)
-		var keys, values kernels.PanelsI8
+		var keys, values i8.Panels
 		keys.Pack(k, d, tokens)
 		values.Pack(v, tokens, d) // the transpose of V: a row a channel
 		scores, p, sum := make([]int32, tokens*tokens), make([]int8, (tokens+1)*tokens), make([]int32, tokens)
-		kernels.GemmI8(scores, tokens, q, d, tokens, &keys)
+		i8.Gemm(scores, tokens, q, d, tokens, &keys)
 		mean, err := NewRequant(slices.Repeat([]float64{0x1p-20}, d), make([]float64, d), 128<<RowFraction)
 		require.NoError(t, err)
 		for _, wide := range []bool{false, true} {
@@ -183,7 +184,7 @@ func TestIntAttention(t *testing.T) {
 			}
 			acc, got := make([]int32, (tokens+1)*d), make([]int8, tokens*d)
 			SoftmaxI8(p, tokens, sum, scores, tokens, tokens, tokens, s)
-			kernels.GemmI8(acc, d, p, tokens, tokens+1, &values)
+			i8.Gemm(acc, d, p, tokens, tokens+1, &values)
 			RequantMeans(got, d, acc, d, tokens, d, sum, acc[tokens*d:], mean)
 			for i := range tokens {
 				row := scores[i*tokens:][:tokens]

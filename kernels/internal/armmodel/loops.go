@@ -17,7 +17,7 @@ type line struct {
 
 var (
 	symbolLine = regexp.MustCompile(`^[0-9a-f]+ <(.*)>:$`)
-	assembled  = regexp.MustCompile(`^edgejepa/kernels\.(\w+)\.abi0$`)
+	assembled  = regexp.MustCompile(`^edgejepa/kernels(?:/(?:i8|fixed))?\.(\w+)\.abi0$`)
 	codeLine   = regexp.MustCompile(`^\s*([0-9a-f]+):\s+(\S.*)$`)
 	branch     = regexp.MustCompile(`^(?:b|b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?0x([0-9a-f]+) <[^>]*>$`)
 )

@@ -42,12 +42,12 @@ type kernel struct {
 var kernels = []kernel{
 	{"f32, FMLA", "tileF32NEON", map[string]float64{"A53": 4, "A72": 4, "A76": 8}, map[string]float64{"A72": 3.8, "A76": 7.5}},
 	{"f32, in order", "tileF32A53", map[string]float64{"A53": 4}, nil},
-	{"int8, chains of four", "tileI8NEON", map[string]float64{"A53": 6.4, "A72": 8, "A76": 8}, map[string]float64{"A72": 7.5}},
-	{"int8, pairs", "tileI8PairNEON", map[string]float64{"A53": 5.33, "A72": 8, "A76": 8}, nil},
-	{"int8, chains, in order", "tileI8InOrderNEON", map[string]float64{"A53": 6.4}, nil},
-	{"int8, pairs, in order", "tileI8PairInOrderNEON", map[string]float64{"A53": 5.33}, nil},
-	{"int8, SDOT", "tileI8DotProd", map[string]float64{"A76": 32}, map[string]float64{"A76": 30}},
-	{"int8, SMMLA", "tileI8MM", map[string]float64{"N2": 64}, nil},
+	{"int8, chains of four", "tileNEON", map[string]float64{"A53": 6.4, "A72": 8, "A76": 8}, map[string]float64{"A72": 7.5}},
+	{"int8, pairs", "tilePairNEON", map[string]float64{"A53": 5.33, "A72": 8, "A76": 8}, nil},
+	{"int8, chains, in order", "tileInOrderNEON", map[string]float64{"A53": 6.4}, nil},
+	{"int8, pairs, in order", "tilePairInOrderNEON", map[string]float64{"A53": 5.33}, nil},
+	{"int8, SDOT", "tileDotProd", map[string]float64{"A76": 32}, map[string]float64{"A76": 30}},
+	{"int8, SMMLA", "tileMM", map[string]float64{"N2": 64}, nil},
 }
 
 func main() {
@@ -74,8 +74,8 @@ func run(out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "kernels.test")
-	build := exec.Command("go", "test", "-c", "-o", binary, "edgejepa/kernels")
+	binary := filepath.Join(dir, "bench.test")
+	build := exec.Command("go", "test", "-c", "-o", binary, "edgejepa/kernels/bench")
 	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("cross-building the kernels: %w\n%s", err, text)

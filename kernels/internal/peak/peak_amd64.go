@@ -2,9 +2,7 @@
 
 package peak
 
-import (
-	"golang.org/x/sys/cpu"
-)
+import "golang.org/x/sys/cpu"
 
 //go:noescape
 func loopFMA256(turns int)

@@ -1,0 +1,96 @@
+//go:build !purego
+
+package i8
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/cpu"
+	"edgejepa/kernels/kerneltest"
+)
+
+// Chains of four are for weights that obey the rule: one step beyond it, on weights that Pack sends to the other tile,
+// they are wrong.
+func TestChainsAVX2(t *testing.T) {
+	if !cpu.HasAVX2FMA {
+		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
+	}
+	a := slices.Repeat([]int8{-128}, 64)
+	product := func(w []int8, force bool) []int32 {
+		var p Panels
+		p.pack(w, 64, 1, i8Chains)
+		require.Equal(t, CheckChains(w, 1, 64) == nil, p.chain4)
+		p.chain4 = p.chain4 || force
+		acc := []int32{0}
+		Gemm(acc, 1, a, 64, 1, &p)
+		return acc
+	}
+	for _, sign := range []int8{1, -1} {
+		w := make([]int8, 64)
+		for k := range w {
+			w[k] = fullChain(sign)(nil, 0, k)
+		}
+		require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, false))
+		w[32+8] = 66 * sign // 257 * 128 = 32896
+		require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, false))
+		require.NotEqual(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, true))
+	}
+}
+
+// The layouts in assembly against those in Go, with the sums that biased activations need.
+func TestPackQuads(t *testing.T) {
+	if !cpu.HasAVX2FMA {
+		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
+	}
+	defer func() { cpu.HasAVX2FMA = true }()
+	for _, layout := range []i8Layout{i8Chains, i8Quads, i8Quads32} {
+		for _, n := range []int{1, 7, 8, 9, 15, 16, 17, 31, 40, 64} {
+			for _, k := range []int{1, 3, 4, 31, 32, 33, 36, 63, 64, 100} {
+				w := make([]int8, n*k)
+				for i := range w {
+					w[i] = int8(i*89%255 - 127)
+				}
+				var fast, plain Panels
+				cpu.HasAVX2FMA = true
+				fast.pack(w, k, n, layout)
+				cpu.HasAVX2FMA = false
+				plain.pack(w, k, n, layout)
+				require.Equal(t, plain, fast, "layout %d, %d x %d", layout, n, k)
+				start := plain.start[n-1]
+				plain.start[n-1]++
+				require.NotEqual(t, plain, fast)
+				if layout != i8Chains {
+					require.Equal(t, -128*sum(w[(n-1)*k:]), start)
+				}
+			}
+		}
+	}
+}
+
+// The chain rule in assembly against the one in Go, with one chain at the limit and beyond in each place.
+func TestBrokenBlocks(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
+		for at := range 96 {
+			q := slices.Repeat([]int8{31}, 96) // 124 a chain
+			set := func(sum int8) {
+				for i := 0; i < 4; i++ {
+					q[at/32*32+at%8+8*i] = 64
+				}
+				q[at] = sum
+			}
+			set(63)
+			require.False(t, brokenBlocks(q), "255 at %d", at)
+			set(-64)
+			require.True(t, brokenBlocks(q), "256 at %d", at)
+			require.True(t, brokenBlocksGeneric(q))
+			set(-63)
+			require.False(t, brokenBlocksGeneric(q))
+		}
+		q := slices.Repeat([]int8{127}, 32)
+		require.True(t, brokenBlocks(q))
+		require.False(t, brokenBlocks(nil))
+	})
+}
