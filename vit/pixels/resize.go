@@ -42,7 +42,7 @@ type Box struct{ X0, Y0, X1, Y1 float32 }
 // reduced size.
 func (m Image) Bounds() Box {
 	const unit = 8
-	return Box{float32(m.trim.left) / unit, float32(m.trim.top) / unit,
+	return Box{float32(float32(m.trim.left) / unit), float32(float32(m.trim.top) / unit),
 		float32(m.W) - float32(float32(m.trim.right)/unit), float32(m.H) - float32(float32(m.trim.bottom)/unit)}
 }
 
