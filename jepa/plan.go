@@ -68,9 +68,11 @@ const (
 //  2. without a variance term, micro-batches, which then cost nothing either as long as each keeps the threads busy;
 //  3. activations of the context encoder's first block are recomputed, of the first two, … of all: about a tenth of the
 //     speed in the end;
-//  4. those of the predictor too, and groups and segments become smaller, down to one picture: some per cent more;
-//  5. micro-batches. The variance term is one of the whole batch, so the context encoder runs twice: a sixth of the
-//     speed; first with all activations kept, then with all recomputed, down to one picture at a time.
+//  4. those of the predictor too, then groups and segments of half the size;
+//  5. micro-batches that keep the threads busy. The variance term is one of the whole batch, so the context encoder runs
+//     twice: a sixth of the speed; first with all activations kept, then with the encoder's recomputed;
+//  6. everything recomputed in the smallest groups and segments, down to one picture at a time, where threads wait for
+//     each other.
 func Plans(c Config, threads int) iter.Seq[Plan] {
 	return func(yield func(Plan) bool) {
 		segment := threadRows * max(threads, 2)
@@ -80,46 +82,45 @@ func Plans(c Config, threads int) iter.Seq[Plan] {
 			sequence += visible
 		}
 		p := Plan{Micro: c.Batch, Head: upTo(c.Batch, segment*3/2, c.Masks.Targets*sequence), Segment: segment}
+		least := upTo(c.Batch, segment, visible) // pictures that a micro-batch wants
+		// micro tries p with micro-batches of half the size, a quarter, … of which least pictures are left.
+		micro := func(p Plan, least int) bool {
+			for p.Micro /= 2; p.Micro >= least; p.Micro /= 2 {
+				if !yield(p.of(c)) {
+					return false
+				}
+			}
+			return true
+		}
 		if !yield(p) {
 			return
 		}
-		least := upTo(c.Batch, segment, visible) // pictures that a micro-batch wants
 		if c.VarianceWeight == 0 {
-			for m := c.Batch / 2; m >= least; m /= 2 {
-				p.Micro, p.Head = m, min(p.Head, m)
-				if !yield(p) {
-					return
-				}
+			if !micro(p, least) {
+				return
 			}
+			for p.Micro/2 >= least {
+				p.Micro /= 2
+			}
+			p = p.of(c)
 		}
-		full := p
+		kept := p
 		for p.Recompute < c.Encoder.Depth {
 			p.Recompute++
 			if !yield(p) {
 				return
 			}
 		}
+		recomputed, smaller := p, p
 		p.RecomputeHead = true
-		for {
-			if !yield(p) {
-				return
-			}
-			if p.Head == 1 && p.Segment <= leanRows {
-				break
-			}
-			p.Head, p.Segment = max(1, p.Head/2), max(leanRows, p.Segment/2)
-		}
-		for m := full.Micro / 2; m >= least; m /= 2 {
-			if !yield(Plan{Micro: m, Head: min(m, full.Head), Segment: full.Segment}) {
-				return
-			}
-		}
-		for m := full.Micro / 2; m >= 1; m /= 2 {
-			p.Micro = m
-			if !yield(p) {
-				return
-			}
-		}
+		smaller.Head, smaller.Segment = max(1, p.Head/2), p.Segment/2
+		leaner := smaller
+		leaner.RecomputeHead = true
+		leanest := leaner
+		leanest.Head, leanest.Segment = 1, leanRows
+		_ = yield(p) && yield(leaner) &&
+			micro(kept, least) && micro(recomputed, least) && micro(smaller, least) &&
+			yield(leanest) && micro(leanest, 1)
 	}
 }
 

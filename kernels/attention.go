@@ -108,7 +108,7 @@ func AttentionBackward(dqkv, datt, qkv, probs []float32, tokens, dim, heads int,
 			do := datt[i*dim+h*d:]
 			at.addTransposed(dv, p, ldp, do, dim, i, rows)
 			at.rowsByPanels(at.ds, at.ldp, at.ldp, do, dim, rows, &at.v)
-			softmaxGradRows(at.ds, at.ldp, p, ldp, rows, tokens, at.scale)
+			softmaxGradRows(at.ds, at.ds, at.ldp, p, ldp, rows, tokens, at.scale)
 			at.rowsByView(dq[i*ld:], ld, at.ds, at.ldp, rows, k)
 			at.addTransposed(dk, at.ds, at.ldp, q[i*ld:], ld, i, rows)
 		}
@@ -150,11 +150,4 @@ func (at *attention) addTransposed(dx, p []float32, ldp int, y []float32, ldy, i
 		return
 	}
 	at.t.gemm(dx, 3*at.dim, p, at.tokens, &at.b, dx, 3*at.dim)
-}
-
-// softmaxGradRowsGeneric is SoftmaxGrad in place on dy, with rows of y stridey apart.
-func softmaxGradRowsGeneric(dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
-	for r := range rows {
-		SoftmaxGrad(dy[r*stride:], dy[r*stride:], y[r*stridey:], 1, cols, cols, scale)
-	}
 }

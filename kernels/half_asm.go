@@ -36,20 +36,21 @@ func lerpHalfVector(dst []uint16, src []float32, m, m1 float32, bits noise.Strea
 	return n
 }
 
-func normalizeHalfVector(dst []uint16, x []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		normalizeHalfBlocks(&dst[i], &x[i], min(vectorChunk, n-i), mean, rstd)
+func layerNormHalfVector(dst []uint16, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
+	at, ok := wholeRows(cols)
+	var unused [2][rowBlock]float32
+	for r := 0; ok && r < rows; r += at {
+		m, s := &unused[0][0], &unused[1][0]
+		if mean != nil {
+			m, s = &mean[r], &rstd[r]
+		}
+		if gain != nil {
+			layerNormAffineHalfRows(&dst[r*cols], &x[r*cols], &gain[0], &bias[0], m, s, min(at, rows-r), cols, float32(cols), eps)
+		} else {
+			layerNormHalfRows(&dst[r*cols], &x[r*cols], m, s, min(at, rows-r), cols, float32(cols), eps)
+		}
 	}
-	return n
-}
-
-func normalizeAffineHalfVector(dst []uint16, x, gain, bias []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		normalizeAffineHalfBlocks(&dst[i], &x[i], &gain[i], &bias[i], min(vectorChunk, n-i), mean, rstd)
-	}
-	return n
+	return ok
 }
 
 func adamwHalfVector(p, g []float32, m, v []uint16, s *adamw, bits noise.Stream) int {
@@ -116,10 +117,10 @@ func lerpHalfBlocks(index *counters, dst *uint16, src *float32, n int, m, m1 flo
 func widenRowsBlock(dst *float32, x *uint16, rows, stride int)
 
 //go:noescape
-func normalizeHalfBlocks(dst *uint16, x *float32, n int, mean, rstd float32)
+func layerNormHalfRows(dst *uint16, x, mean, rstd *float32, rows, n int, cols, eps float32)
 
 //go:noescape
-func normalizeAffineHalfBlocks(dst *uint16, x, gain, bias *float32, n int, mean, rstd float32)
+func layerNormAffineHalfRows(dst *uint16, x, gain, bias, mean, rstd *float32, rows, n int, cols, eps float32)
 
 //go:noescape
 func adamwHalfBlocks(index *counters, p, grad *float32, m, s *uint16, n int,

@@ -14,16 +14,16 @@ func LayerNormHalf(dst []uint16, x, gain, bias, mean, rstd []float32, rows, cols
 		(mean == nil) != (rstd == nil) || (mean != nil && (len(mean) < rows || len(rstd) < rows)) {
 		panic("kernels: LayerNormHalf: slice too short")
 	}
+	if layerNormHalfVector(dst, x, gain, bias, mean, rstd, rows, cols, eps) {
+		return
+	}
 	for r := range rows {
 		xr, yr := x[r*cols:][:cols], dst[r*cols:][:cols]
-		m := sumRow(xr) / float32(cols)
-		s := 1 / sqrt(sumSquaredDeviations(xr, m)/float32(cols)+eps)
+		m, s := rowMoments(xr, eps)
 		if gain != nil {
-			n := normalizeAffineHalfVector(yr, xr, gain, bias, m, s)
-			normalizeAffineHalfGeneric(yr[n:], xr[n:], gain[n:cols], bias[n:cols], m, s)
+			normalizeAffineHalfGeneric(yr, xr, gain, bias, m, s)
 		} else {
-			n := normalizeHalfVector(yr, xr, m, s)
-			normalizeHalfGeneric(yr[n:], xr[n:], m, s)
+			normalizeHalfGeneric(yr, xr, m, s)
 		}
 		if mean != nil {
 			mean[r], rstd[r] = m, s

@@ -8,9 +8,8 @@ import "edgejepa/internal/noise"
 
 func roundHalfVector(dst []uint16, src []float32, bits noise.Stream) int               { return 0 }
 func lerpHalfVector(dst []uint16, src []float32, m, m1 float32, bits noise.Stream) int { return 0 }
-func normalizeHalfVector(dst []uint16, x []float32, mean, rstd float32) int            { return 0 }
-func normalizeAffineHalfVector(dst []uint16, x, gain, bias []float32, mean, rstd float32) int {
-	return 0
+func layerNormHalfVector(dst []uint16, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
+	return false
 }
 func adamwHalfVector(p, g []float32, m, v []uint16, s *adamw, bits noise.Stream) int { return 0 }
 func adamwHalfEMAVector(p, g []float32, m, v []uint16, t []float32, s *adamw, bits noise.Stream) int {

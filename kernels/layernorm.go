@@ -16,16 +16,16 @@ func LayerNorm(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps flo
 		(mean == nil) != (rstd == nil) || (mean != nil && (len(mean) < rows || len(rstd) < rows)) {
 		panic("kernels: LayerNorm: slice too short")
 	}
+	if layerNormVector(dst, x, gain, bias, mean, rstd, rows, cols, eps) {
+		return
+	}
 	for r := range rows {
 		xr, yr := x[r*cols:][:cols], dst[r*cols:][:cols]
-		m := sumRow(xr) / float32(cols)
-		s := 1 / sqrt(sumSquaredDeviations(xr, m)/float32(cols)+eps)
+		m, s := rowMoments(xr, eps)
 		if gain != nil {
-			n := normalizeAffineVector(yr, xr, gain, bias, m, s)
-			normalizeAffineGeneric(yr[n:], xr[n:], gain[n:cols], bias[n:cols], m, s)
+			normalizeAffineGeneric(yr, xr, gain, bias, m, s)
 		} else {
-			n := normalizeVector(yr, xr, m, s)
-			normalizeGeneric(yr[n:], xr[n:], m, s)
+			normalizeGeneric(yr, xr, m, s)
 		}
 		if mean != nil {
 			mean[r], rstd[r] = m, s
@@ -44,22 +44,19 @@ func AddLayerNormGrad(dx, dy, x, gain, mean, rstd []float32, rows, cols int) {
 		(gain != nil && len(gain) < cols) || len(mean) < rows || len(rstd) < rows {
 		panic("kernels: AddLayerNormGrad: slice too short")
 	}
+	if addLayerNormGradVector(dx, dy, x, gain, mean, rstd, rows, cols) {
+		return
+	}
 	for r := range rows {
 		dxr, dyr, xr := dx[r*cols:][:cols], dy[r*cols:][:cols], x[r*cols:][:cols]
 		m, s := mean[r], rstd[r]
 		var g, gx lanes
 		if gain != nil {
-			n := layerNormGainSumsVector(&g, &gx, dyr, xr, gain, m, s)
-			layerNormGainSumsGeneric(&g, &gx, dyr[n:], xr[n:], gain[n:cols], m, s)
-			meanG, meanGX := g.sum()/float32(cols), gx.sum()/float32(cols)
-			n = addLayerNormGainGradVector(dxr, dyr, xr, gain, m, s, meanG, meanGX)
-			addLayerNormGainGradGeneric(dxr[n:], dyr[n:], xr[n:], gain[n:cols], m, s, meanG, meanGX)
+			layerNormGainSumsGeneric(&g, &gx, dyr, xr, gain, m, s)
+			addLayerNormGainGradGeneric(dxr, dyr, xr, gain, m, s, g.sum()/float32(cols), gx.sum()/float32(cols))
 		} else {
-			n := layerNormSumsVector(&g, &gx, dyr, xr, m, s)
-			layerNormSumsGeneric(&g, &gx, dyr[n:], xr[n:], m, s)
-			meanG, meanGX := g.sum()/float32(cols), gx.sum()/float32(cols)
-			n = addLayerNormGradVector(dxr, dyr, xr, m, s, meanG, meanGX)
-			addLayerNormGradGeneric(dxr[n:], dyr[n:], xr[n:], m, s, meanG, meanGX)
+			layerNormSumsGeneric(&g, &gx, dyr, xr, m, s)
+			addLayerNormGradGeneric(dxr, dyr, xr, m, s, g.sum()/float32(cols), gx.sum()/float32(cols))
 		}
 	}
 }
@@ -82,12 +79,14 @@ func AddLayerNormParamGrad(dgain, dbias, dy, x, mean, rstd []float32, rows, cols
 	addLayerNormParamGradGeneric(dgain[c0:c1], dbias[c0:c1], dy[c0:], x[c0:], mean[:rows], rstd[:rows], cols)
 }
 
-// sumRow returns the sum of x, by lanes.
-func sumRow(x []float32) float32 {
+// rowMoments returns the mean of x and 1/sqrt(variance + eps), the sums by lanes.
+func rowMoments(x []float32, eps float32) (mean, rstd float32) {
 	var l lanes
-	n := sumRowVector(&l, x)
-	sumRowGeneric(&l, x[n:])
-	return l.sum()
+	sumRowGeneric(&l, x)
+	mean = l.sum() / float32(len(x))
+	l = lanes{}
+	sumSquaredDeviationsGeneric(&l, x, mean)
+	return mean, 1 / sqrt(l.sum()/float32(len(x))+eps)
 }
 
 func sumRowGeneric(l *lanes, x []float32) {
@@ -99,14 +98,6 @@ func sumRowGeneric(l *lanes, x []float32) {
 	for j, v := range x {
 		l[j] += v
 	}
-}
-
-// sumSquaredDeviations returns the sum of (x[j]-mean)^2, by lanes.
-func sumSquaredDeviations(x []float32, mean float32) float32 {
-	var l lanes
-	n := sumSquaredDeviationsVector(&l, x, mean)
-	sumSquaredDeviationsGeneric(&l, x[n:], mean)
-	return l.sum()
 }
 
 func sumSquaredDeviationsGeneric(l *lanes, x []float32, mean float32) {

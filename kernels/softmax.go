@@ -14,6 +14,10 @@ func Softmax(x []float32, rows, cols, stride int, scale float32) {
 	if cols > stride || len(x) < (rows-1)*stride+cols {
 		panic("kernels: Softmax: slice too short")
 	}
+	softmaxRows(x, rows, cols, stride, scale)
+}
+
+func softmaxRowByRow(x []float32, rows, cols, stride int, scale float32) {
 	for r := range rows {
 		row := x[r*stride:][:cols]
 		m := maxScaled(row, scale)
@@ -36,8 +40,12 @@ func SoftmaxGrad(dx, dy, y []float32, rows, cols, stride int, scale float32) {
 	if need := (rows-1)*stride + cols; cols > stride || len(dx) < need || len(dy) < need || len(y) < need {
 		panic("kernels: SoftmaxGrad: slice too short")
 	}
+	softmaxGradRows(dx, dy, stride, y, stride, rows, cols, scale)
+}
+
+func softmaxGradRowByRow(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
 	for r := range rows {
-		dxr, dyr, yr := dx[r*stride:][:cols], dy[r*stride:][:cols], y[r*stride:][:cols]
+		dxr, dyr, yr := dx[r*stride:][:cols], dy[r*stride:][:cols], y[r*stridey:][:cols]
 		var l lanes
 		n := dotRowVector(&l, dyr, yr)
 		dotRowGeneric(&l, dyr[n:], yr[n:])

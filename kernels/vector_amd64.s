@@ -150,6 +150,11 @@ GLOBL vectorConst<>(SB), RODATA|NOPTR, $1120
 //
 //	dst[i] += src[i]
 TEXT ·addBlocks(SB), NOSPLIT, $0-24
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP addBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -172,10 +177,37 @@ loop:
 	VZEROUPPER
 	RET
 
+// addBlocksAVX512:
+//
+//	dst[i] += src[i]
+TEXT addBlocksAVX512<>(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DI), Z0                        // dst = dst[]
+	VMOVUPS 0(SI), Z1                        // src = src[]
+	VADDPS Z1, Z0, Z0                        // sum = dst + src
+	VMOVUPS Z0, 0(DI)                        // dst[] = sum
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // scaleBlocks:
 //
 //	x[i] *= s
 TEXT ·scaleBlocks(SB), NOSPLIT, $0-20
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP scaleBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ x+0(FP), DI
 	MOVQ n+8(FP), CX
 	VBROADCASTSS s+16(FP), Y0
@@ -195,10 +227,35 @@ loop:
 	VZEROUPPER
 	RET
 
+// scaleBlocksAVX512:
+//
+//	x[i] *= s
+TEXT scaleBlocksAVX512<>(SB), NOSPLIT, $0-20
+	MOVQ x+0(FP), DI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS s+16(FP), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DI), Z1                        // x = x[]
+	VMULPS Z0, Z1, Z1                        // y = x * s
+	VMOVUPS Z1, 0(DI)                        // x[] = y
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // lerpBlocks:
 //
 //	dst[i] = m*dst[i] + m1*src[i]
 TEXT ·lerpBlocks(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP lerpBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -227,10 +284,41 @@ loop:
 	VZEROUPPER
 	RET
 
+// lerpBlocksAVX512:
+//
+//	dst[i] = m*dst[i] + m1*src[i]
+TEXT lerpBlocksAVX512<>(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS m+24(FP), Z0
+	VBROADCASTSS m1+28(FP), Z1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DI), Z2                        // dst = dst[]
+	VMOVUPS 0(SI), Z3                        // src = src[]
+	VMULPS Z0, Z2, Z2                        // a = dst * m
+	VMULPS Z1, Z3, Z3                        // b = src * m1
+	VADDPS Z3, Z2, Z2                        // a = a + b
+	VMOVUPS Z2, 0(DI)                        // dst[] = a
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // geluBlocks:
 //
 //	dst[i] = x[i]*Phi(x[i])
 TEXT ·geluBlocks(SB), NOSPLIT, $0-24
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP geluBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -351,10 +439,108 @@ loop:
 	VZEROUPPER
 	RET
 
+// geluBlocksAVX512:
+//
+//	dst[i] = x[i]*Phi(x[i])
+TEXT geluBlocksAVX512<>(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS vectorConst<>+0(SB), Z0     // 1
+	VBROADCASTSS vectorConst<>+32(SB), Z1    // ^sign
+	VBROADCASTSS vectorConst<>+64(SB), Z2    // TailP
+	VBROADCASTSS vectorConst<>+96(SB), Z3    // -0.5
+	VBROADCASTSS vectorConst<>+128(SB), Z4   // Magic
+	VBROADCASTSS vectorConst<>+160(SB), Z5   // Log2E
+	VBROADCASTSS vectorConst<>+192(SB), Z6   // Ln2Hi
+	VBROADCASTSS vectorConst<>+224(SB), Z7   // Ln2Lo
+	VBROADCASTSS vectorConst<>+256(SB), Z8   // ExpC2
+	VBROADCASTSS vectorConst<>+288(SB), Z9   // ExpC3
+	VBROADCASTSS vectorConst<>+320(SB), Z10  // ExpC4
+	VBROADCASTSS vectorConst<>+352(SB), Z11  // ExpC5
+	VBROADCASTSS vectorConst<>+384(SB), Z12  // ExpC6
+	VBROADCASTSS vectorConst<>+416(SB), Z13  // ExpMin
+	VBROADCASTSS vectorConst<>+448(SB), Z14  // TailQ0
+	VBROADCASTSS vectorConst<>+480(SB), Z15  // TailQ1
+	VBROADCASTSS vectorConst<>+512(SB), Z16  // TailQ2
+	VBROADCASTSS vectorConst<>+544(SB), Z17  // TailQ3
+	VBROADCASTSS vectorConst<>+576(SB), Z18  // TailQ4
+	VBROADCASTSS vectorConst<>+608(SB), Z19  // TailQ5
+	VBROADCASTSS vectorConst<>+640(SB), Z20  // TailQ6
+	VBROADCASTSS vectorConst<>+672(SB), Z21  // TailQ7
+	VBROADCASTSS vectorConst<>+704(SB), Z22  // 0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z23                       // x = x[]
+	VANDPS Z1, Z23, Z24                      // abs = x & ^sign
+	VMULPS Z2, Z24, Z24                      // t = abs * TailP
+	VADDPS Z0, Z24, Z24                      // t = t + 1
+	VDIVPS Z24, Z0, Z24                      // t = 1 / t
+	VMULPS Z23, Z23, Z25                     // h = x * x
+	VMULPS Z3, Z25, Z25                      // h = h * -0.5
+	VMULPS Z5, Z25, Z26                      // z = h * Log2E
+	VADDPS Z4, Z26, Z26                      // z = z + Magic
+	VSUBPS Z4, Z26, Z27                      // n = z - Magic
+	VMULPS Z6, Z27, Z28                      // hi = n * Ln2Hi
+	VSUBPS Z28, Z25, Z28                     // r = h - hi
+	VMULPS Z7, Z27, Z27                      // lo = n * Ln2Lo
+	VSUBPS Z27, Z28, Z28                     // r = r - lo
+	VMULPS Z12, Z28, Z27                     // p = r * ExpC6
+	VADDPS Z11, Z27, Z27                     // p = p + ExpC5
+	VMULPS Z27, Z28, Z27                     // p = r * p
+	VADDPS Z10, Z27, Z27                     // p = p + ExpC4
+	VMULPS Z27, Z28, Z27                     // p = r * p
+	VADDPS Z9, Z27, Z27                      // p = p + ExpC3
+	VMULPS Z27, Z28, Z27                     // p = r * p
+	VADDPS Z8, Z27, Z27                      // p = p + ExpC2
+	VMULPS Z28, Z28, Z29                     // rr = r * r
+	VMULPS Z29, Z27, Z27                     // p = p * rr
+	VADDPS Z28, Z27, Z27                     // p = p + r
+	VADDPS Z0, Z27, Z27                      // p = p + 1
+	VPSLLD $23, Z26, Z26                     // pow2 = z << 23
+	VPADDD Z0, Z26, Z26                      // pow2 = pow2 + 1
+	VCMPPS $0x11, Z13, Z25, K1               // below = h < ExpMin
+	VMULPS Z26, Z27, Z27                     // e = p * pow2
+	VXORPS Z27, Z27, K1, Z27                 // e = e &^ below
+	VMULPS Z21, Z24, Z25                     // q = t * TailQ7
+	VADDPS Z20, Z25, Z25                     // q = q + TailQ6
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z19, Z25, Z25                     // q = q + TailQ5
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z18, Z25, Z25                     // q = q + TailQ4
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z17, Z25, Z25                     // q = q + TailQ3
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z16, Z25, Z25                     // q = q + TailQ2
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z15, Z25, Z25                     // q = q + TailQ1
+	VMULPS Z25, Z24, Z25                     // q = t * q
+	VADDPS Z14, Z25, Z25                     // q = q + TailQ0
+	VMULPS Z24, Z25, Z25                     // q = q * t
+	VMULPS Z25, Z27, Z27                     // tail = e * q
+	VANDPS Z1, Z23, Z24                      // abs = x & ^sign
+	VMULPS Z27, Z24, Z24                     // y = abs * tail
+	VMAXPS Z22, Z23, Z23                     // relu = x > 0 ? x : 0
+	VSUBPS Z24, Z23, Z23                     // y = relu - y
+	VMOVUPS Z23, 0(DI)                       // dst[] = y
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // geluGradBlocks:
 //
 //	dx[i] = dy[i]*(Phi(x[i]) + x[i]*phi(x[i]))
 TEXT ·geluGradBlocks(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP geluGradBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
@@ -486,10 +672,115 @@ loop:
 	VZEROUPPER
 	RET
 
+// geluGradBlocksAVX512:
+//
+//	dx[i] = dy[i]*(Phi(x[i]) + x[i]*phi(x[i]))
+TEXT geluGradBlocksAVX512<>(SB), NOSPLIT, $0-32
+	MOVQ dx+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ x+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS vectorConst<>+0(SB), Z0     // 1
+	VBROADCASTSS vectorConst<>+32(SB), Z1    // ^sign
+	VBROADCASTSS vectorConst<>+64(SB), Z2    // TailP
+	VBROADCASTSS vectorConst<>+96(SB), Z3    // -0.5
+	VBROADCASTSS vectorConst<>+128(SB), Z4   // Magic
+	VBROADCASTSS vectorConst<>+160(SB), Z5   // Log2E
+	VBROADCASTSS vectorConst<>+192(SB), Z6   // Ln2Hi
+	VBROADCASTSS vectorConst<>+224(SB), Z7   // Ln2Lo
+	VBROADCASTSS vectorConst<>+256(SB), Z8   // ExpC2
+	VBROADCASTSS vectorConst<>+288(SB), Z9   // ExpC3
+	VBROADCASTSS vectorConst<>+320(SB), Z10  // ExpC4
+	VBROADCASTSS vectorConst<>+352(SB), Z11  // ExpC5
+	VBROADCASTSS vectorConst<>+384(SB), Z12  // ExpC6
+	VBROADCASTSS vectorConst<>+416(SB), Z13  // ExpMin
+	VBROADCASTSS vectorConst<>+448(SB), Z14  // TailQ0
+	VBROADCASTSS vectorConst<>+480(SB), Z15  // TailQ1
+	VBROADCASTSS vectorConst<>+512(SB), Z16  // TailQ2
+	VBROADCASTSS vectorConst<>+544(SB), Z17  // TailQ3
+	VBROADCASTSS vectorConst<>+576(SB), Z18  // TailQ4
+	VBROADCASTSS vectorConst<>+608(SB), Z19  // TailQ5
+	VBROADCASTSS vectorConst<>+640(SB), Z20  // TailQ6
+	VBROADCASTSS vectorConst<>+672(SB), Z21  // TailQ7
+	VBROADCASTSS vectorConst<>+704(SB), Z22  // 0
+	VBROADCASTSS vectorConst<>+736(SB), Z23  // InvSqrt2Pi
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z24                       // x = x[]
+	VANDPS Z1, Z24, Z25                      // abs = x & ^sign
+	VMULPS Z2, Z25, Z25                      // t = abs * TailP
+	VADDPS Z0, Z25, Z25                      // t = t + 1
+	VDIVPS Z25, Z0, Z25                      // t = 1 / t
+	VMULPS Z24, Z24, Z26                     // h = x * x
+	VMULPS Z3, Z26, Z26                      // h = h * -0.5
+	VMULPS Z5, Z26, Z27                      // z = h * Log2E
+	VADDPS Z4, Z27, Z27                      // z = z + Magic
+	VSUBPS Z4, Z27, Z28                      // n = z - Magic
+	VMULPS Z6, Z28, Z29                      // hi = n * Ln2Hi
+	VSUBPS Z29, Z26, Z29                     // r = h - hi
+	VMULPS Z7, Z28, Z28                      // lo = n * Ln2Lo
+	VSUBPS Z28, Z29, Z29                     // r = r - lo
+	VMULPS Z12, Z29, Z28                     // p = r * ExpC6
+	VADDPS Z11, Z28, Z28                     // p = p + ExpC5
+	VMULPS Z28, Z29, Z28                     // p = r * p
+	VADDPS Z10, Z28, Z28                     // p = p + ExpC4
+	VMULPS Z28, Z29, Z28                     // p = r * p
+	VADDPS Z9, Z28, Z28                      // p = p + ExpC3
+	VMULPS Z28, Z29, Z28                     // p = r * p
+	VADDPS Z8, Z28, Z28                      // p = p + ExpC2
+	VMULPS Z29, Z29, Z30                     // rr = r * r
+	VMULPS Z30, Z28, Z28                     // p = p * rr
+	VADDPS Z29, Z28, Z28                     // p = p + r
+	VADDPS Z0, Z28, Z28                      // p = p + 1
+	VPSLLD $23, Z27, Z27                     // pow2 = z << 23
+	VPADDD Z0, Z27, Z27                      // pow2 = pow2 + 1
+	VCMPPS $0x11, Z13, Z26, K1               // below = h < ExpMin
+	VMULPS Z27, Z28, Z28                     // e = p * pow2
+	VXORPS Z28, Z28, K1, Z28                 // e = e &^ below
+	VMULPS Z21, Z25, Z26                     // q = t * TailQ7
+	VADDPS Z20, Z26, Z26                     // q = q + TailQ6
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z19, Z26, Z26                     // q = q + TailQ5
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z18, Z26, Z26                     // q = q + TailQ4
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z17, Z26, Z26                     // q = q + TailQ3
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z16, Z26, Z26                     // q = q + TailQ2
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z15, Z26, Z26                     // q = q + TailQ1
+	VMULPS Z26, Z25, Z26                     // q = t * q
+	VADDPS Z14, Z26, Z26                     // q = q + TailQ0
+	VMULPS Z25, Z26, Z26                     // q = q * t
+	VMULPS Z26, Z28, Z26                     // tail = e * q
+	VCMPPS $0x11, Z24, Z22, K1               // positive = 0 < x
+	VSUBPS Z26, Z0, Z25                      // upper = 1 - tail
+	VBLENDMPS Z25, Z26, K1, Z25              // cdf = positive ? upper : tail
+	VMULPS Z23, Z28, Z28                     // phi = e * InvSqrt2Pi
+	VMULPS Z28, Z24, Z24                     // d = x * phi
+	VADDPS Z24, Z25, Z25                     // d = cdf + d
+	VMOVUPS 0(SI), Z24                       // dy = dy[]
+	VMULPS Z25, Z24, Z24                     // d = dy * d
+	VMOVUPS Z24, 0(DI)                       // dx[] = d
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // sumSquaresBlocks:
 //
 //	l[i%16] += float64(x[i])*float64(x[i])
 TEXT ·sumSquaresBlocks(SB), NOSPLIT, $0-24
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP sumSquaresBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -527,10 +818,44 @@ loop:
 	VZEROUPPER
 	RET
 
+// sumSquaresBlocksAVX512:
+//
+//	l[i%16] += float64(x[i])*float64(x[i])
+TEXT sumSquaresBlocksAVX512<>(SB), NOSPLIT, $0-24
+	MOVQ l+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 64(DI), Z1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z2                        // x = x[]
+	VCVTPS2PD Y2, Z3                         // lo = float64(x), lower half
+	VMULPD Z3, Z3, Z3                        // lo = lo * lo
+	VADDPD Z3, Z0, Z0                        // l += lo
+	VEXTRACTF64X4 $1, Z2, Y2                 // hi = float64(x), upper half
+	VCVTPS2PD Y2, Z2
+	VMULPD Z2, Z2, Z2                        // hi = hi * hi
+	VADDPD Z2, Z1, Z1                        // l += hi
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	VZEROUPPER
+	RET
+
 // addColumnSumsBlock:
 //
 //	dst[j] += x[r*stride+j], j < 16, rows ascending
 TEXT ·addColumnSumsBlock(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP addColumnSumsBlockAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), CX
@@ -553,10 +878,37 @@ loop:
 	VZEROUPPER
 	RET
 
+// addColumnSumsBlockAVX512:
+//
+//	dst[j] += x[r*stride+j], j < 16, rows ascending
+TEXT addColumnSumsBlockAVX512<>(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ rows+16(FP), CX
+	MOVQ stride+24(FP), AX
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z1                        // x = x[]
+	VADDPS Z1, Z0, Z0                        // dst += x
+	ADDQ AX, SI
+	SUBQ $1, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // addLayerNormParamGradBlock:
 //
 //	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending
 TEXT ·addLayerNormParamGradBlock(SB), NOSPLIT, $0-64
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP addLayerNormParamGradBlockAVX512<>(SB)
+
+avx2:
 	MOVQ dgain+0(FP), DI
 	MOVQ dbias+8(FP), SI
 	MOVQ dy+16(FP), DX
@@ -602,317 +954,858 @@ loop:
 	VZEROUPPER
 	RET
 
-// sumRowBlocks:
+// addLayerNormParamGradBlockAVX512:
 //
-//	l[i%16] += x[i]
-TEXT ·sumRowBlocks(SB), NOSPLIT, $0-24
-	MOVQ l+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
+//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending
+TEXT addLayerNormParamGradBlockAVX512<>(SB), NOSPLIT, $0-64
+	MOVQ dgain+0(FP), DI
+	MOVQ dbias+8(FP), SI
+	MOVQ dy+16(FP), DX
+	MOVQ x+24(FP), BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), CX
+	MOVQ stride+56(FP), AX
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 0(SI), Z1
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(SI), Y2                        // x = x[]
-	VMOVUPS 32(SI), Y3
-	VADDPS Y2, Y0, Y0                        // l += x
-	VADDPS Y3, Y1, Y1
-	ADDQ $64, SI
-	SUBQ $16, CX
+	VMOVUPS 0(BX), Z2                        // x = x[]
+	VBROADCASTSS (R8), Z3                    // mean = mean[]
+	VBROADCASTSS (R9), Z4                    // rstd = rstd[]
+	VSUBPS Z3, Z2, Z2                        // xhat = x - mean
+	VMULPS Z4, Z2, Z2                        // xhat = xhat * rstd
+	VMOVUPS 0(DX), Z3                        // dy = dy[]
+	VADDPS Z3, Z1, Z1                        // dbias += dy
+	VMULPS Z3, Z2, Z2                        // g = xhat * dy
+	VADDPS Z2, Z0, Z0                        // dgain += g
+	ADDQ AX, DX
+	ADDQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	SUBQ $1, CX
 	JNZ loop
 
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 0(SI)
 	VZEROUPPER
 	RET
 
-// sumSquaredDeviationsBlocks:
+// layerNormRows:
 //
-//	l[i%16] += (x[i]-mean)*(x[i]-mean)
-TEXT ·sumSquaredDeviationsBlocks(SB), NOSPLIT, $0-28
-	MOVQ l+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS mean+24(FP), Y2
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd
+TEXT ·layerNormRows(SB), NOSPLIT, $0-56
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP layerNormRowsAVX512<>(SB)
 
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y3                        // x = x[]
-	VMOVUPS 32(SI), Y4
-	VSUBPS Y2, Y3, Y3                        // d = x - mean
-	VSUBPS Y2, Y4, Y4
-	VMULPS Y3, Y3, Y3                        // d = d * d
-	VMULPS Y4, Y4, Y4
-	VADDPS Y3, Y0, Y0                        // l += d
-	VADDPS Y4, Y1, Y1
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JNZ loop
-
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	VZEROUPPER
-	RET
-
-// normalizeBlocks:
-//
-//	dst[i] = (x[i]-mean)*rstd
-TEXT ·normalizeBlocks(SB), NOSPLIT, $0-32
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS mean+24(FP), Y0
-	VBROADCASTSS rstd+28(FP), Y1
+	MOVQ mean+16(FP), DX
+	MOVQ rstd+24(FP), BX
+	MOVQ rows+32(FP), R12
+	MOVQ n+40(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+48(FP), Y4
+	VBROADCASTSS eps+52(FP), Y5
+	VMOVUPS vectorConst<>+0(SB), Y6          // 1
+
+row:
+	VXORPS Y0, Y0, Y0                        // sum = 0
+	VXORPS Y1, Y1, Y1
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y2                        // x = x[]
-	VMOVUPS 32(SI), Y3
-	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
-	VSUBPS Y0, Y3, Y3
-	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
-	VMULPS Y1, Y3, Y3
-	VMOVUPS Y2, 0(DI)                        // dst[] = xhat
-	VMOVUPS Y3, 32(DI)
+loop1:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y8
+	VADDPS Y7, Y0, Y0                        // sum += x
+	VADDPS Y8, Y1, Y1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VADDPS Y1, Y0, Y8                        // mean = sum of the lanes of sum
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
+	VMOVSS X8, (DX)                          // mean[] = mean
+	VXORPS Y2, Y2, Y2                        // squares = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y9
+	VSUBPS Y8, Y7, Y7                        // d = x - mean
+	VSUBPS Y8, Y9, Y9
+	VMULPS Y7, Y7, Y7                        // d = d * d
+	VMULPS Y9, Y9, Y9
+	VADDPS Y7, Y2, Y2                        // squares += d
+	VADDPS Y9, Y3, Y3
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VADDPS Y3, Y2, Y9                        // var = sum of the lanes of squares
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // var = var / cols
+	VADDPS Y5, Y9, Y9                        // var = var + eps
+	VSQRTPS Y9, Y9                           // dev = sqrt(var)
+	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
+	VMOVSS X9, (BX)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y10
+	VSUBPS Y8, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y8, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y9, Y10, Y10
+	VMOVUPS Y7, 0(DI)                        // dst[] = xhat
+	VMOVUPS Y10, 32(DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop3
+
+	ADDQ $4, DX
+	ADDQ $4, BX
+	DECQ R12
+	JNZ row
 
 	VZEROUPPER
 	RET
 
-// normalizeAffineBlocks:
+// layerNormRowsAVX512:
 //
-//	dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]
-TEXT ·normalizeAffineBlocks(SB), NOSPLIT, $0-48
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd
+TEXT layerNormRowsAVX512<>(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ mean+16(FP), DX
+	MOVQ rstd+24(FP), BX
+	MOVQ rows+32(FP), R12
+	MOVQ n+40(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+48(FP), Z2
+	VBROADCASTSS eps+52(FP), Z3
+	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+
+row:
+	VXORPS Z0, Z0, Z0                        // sum = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VADDPS Z5, Z0, Z0                        // sum += x
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
+	VMOVSS X6, (DX)                          // mean[] = mean
+	VXORPS Z1, Z1, Z1                        // squares = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // d = x - mean
+	VMULPS Z5, Z5, Z5                        // d = d * d
+	VADDPS Z5, Z1, Z1                        // squares += d
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // var = var / cols
+	VADDPS Z3, Z7, Z7                        // var = var + eps
+	VSQRTPS Z7, Z7                           // dev = sqrt(var)
+	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
+	VMOVSS X7, (BX)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
+	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
+	VMOVUPS Z5, 0(DI)                        // dst[] = xhat
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop3
+
+	ADDQ $4, DX
+	ADDQ $4, BX
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// addLayerNormGradRows:
+//
+//	g[i] = dy[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT ·addLayerNormGradRows(SB), NOSPLIT, $0-60
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP addLayerNormGradRowsAVX512<>(SB)
+
+avx2:
+	MOVQ dx+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ x+16(FP), DX
+	MOVQ mean+24(FP), BX
+	MOVQ rstd+32(FP), R8
+	MOVQ rows+40(FP), R12
+	MOVQ n+48(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+56(FP), Y4
+
+row:
+	VBROADCASTSS (BX), Y5                    // mean = mean[]
+	VBROADCASTSS (R8), Y6                    // rstd = rstd[]
+	VXORPS Y0, Y0, Y0                        // sumG = 0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2                        // sumGX = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Y7                        // dy = dy[]
+	VMOVUPS 32(SI), Y8
+	VADDPS Y7, Y0, Y0                        // sumG += dy
+	VADDPS Y8, Y1, Y1
+	VMOVUPS 0(DX), Y9                        // x = x[]
+	VMOVUPS 32(DX), Y10
+	VSUBPS Y5, Y9, Y9                        // xhat = x - mean
+	VSUBPS Y5, Y10, Y10
+	VMULPS Y6, Y9, Y9                        // xhat = xhat * rstd
+	VMULPS Y6, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // v = dy * xhat
+	VMULPS Y10, Y8, Y8
+	VADDPS Y7, Y2, Y2                        // sumGX += v
+	VADDPS Y8, Y3, Y3
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	SUBQ AX, DX
+	VADDPS Y1, Y0, Y8                        // meanG = sum of the lanes of sumG
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // meanG = meanG / cols
+	VADDPS Y3, Y2, Y9                        // meanGX = sum of the lanes of sumGX
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // meanGX = meanGX / cols
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(DX), Y7                        // x = x[]
+	VMOVUPS 32(DX), Y10
+	VSUBPS Y5, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y5, Y10, Y10
+	VMULPS Y6, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y6, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // hat = xhat * meanGX
+	VMULPS Y9, Y10, Y10
+	VMOVUPS 0(SI), Y11                       // dy = dy[]
+	VMOVUPS 32(SI), Y12
+	VSUBPS Y8, Y11, Y11                      // v = dy - meanG
+	VSUBPS Y8, Y12, Y12
+	VSUBPS Y7, Y11, Y11                      // v = v - hat
+	VSUBPS Y10, Y12, Y12
+	VMULPS Y6, Y11, Y11                      // v = v * rstd
+	VMULPS Y6, Y12, Y12
+	VMOVUPS 0(DI), Y7                        // dx = dx[]
+	VMOVUPS 32(DI), Y10
+	VADDPS Y11, Y7, Y7                       // dx = dx + v
+	VADDPS Y12, Y10, Y10
+	VMOVUPS Y7, 0(DI)                        // dx[] = dx
+	VMOVUPS Y10, 32(DI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop2
+
+	ADDQ $4, BX
+	ADDQ $4, R8
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// addLayerNormGradRowsAVX512:
+//
+//	g[i] = dy[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT addLayerNormGradRowsAVX512<>(SB), NOSPLIT, $0-60
+	MOVQ dx+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ x+16(FP), DX
+	MOVQ mean+24(FP), BX
+	MOVQ rstd+32(FP), R8
+	MOVQ rows+40(FP), R12
+	MOVQ n+48(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+56(FP), Z2
+
+row:
+	VBROADCASTSS (BX), Z3                    // mean = mean[]
+	VBROADCASTSS (R8), Z4                    // rstd = rstd[]
+	VXORPS Z0, Z0, Z0                        // sumG = 0
+	VXORPS Z1, Z1, Z1                        // sumGX = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Z5                        // dy = dy[]
+	VADDPS Z5, Z0, Z0                        // sumG += dy
+	VMOVUPS 0(DX), Z6                        // x = x[]
+	VSUBPS Z3, Z6, Z6                        // xhat = x - mean
+	VMULPS Z4, Z6, Z6                        // xhat = xhat * rstd
+	VMULPS Z6, Z5, Z5                        // v = dy * xhat
+	VADDPS Z5, Z1, Z1                        // sumGX += v
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	SUBQ AX, DX
+	VEXTRACTF64X4 $1, Z0, Y5                 // meanG = sum of the lanes of sumG
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // meanG = meanG / cols
+	VEXTRACTF64X4 $1, Z1, Y5                 // meanGX = sum of the lanes of sumGX
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // meanGX = meanGX / cols
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(DX), Z5                        // x = x[]
+	VSUBPS Z3, Z5, Z5                        // xhat = x - mean
+	VMULPS Z4, Z5, Z5                        // xhat = xhat * rstd
+	VMULPS Z7, Z5, Z5                        // hat = xhat * meanGX
+	VMOVUPS 0(SI), Z8                        // dy = dy[]
+	VSUBPS Z6, Z8, Z8                        // v = dy - meanG
+	VSUBPS Z5, Z8, Z8                        // v = v - hat
+	VMULPS Z4, Z8, Z8                        // v = v * rstd
+	VMOVUPS 0(DI), Z5                        // dx = dx[]
+	VADDPS Z8, Z5, Z5                        // dx = dx + v
+	VMOVUPS Z5, 0(DI)                        // dx[] = dx
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop2
+
+	ADDQ $4, BX
+	ADDQ $4, R8
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// layerNormAffineRows:
+//
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]
+TEXT ·layerNormAffineRows(SB), NOSPLIT, $0-72
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP layerNormAffineRowsAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ gain+16(FP), DX
 	MOVQ bias+24(FP), BX
-	MOVQ n+32(FP), CX
-	VBROADCASTSS mean+40(FP), Y0
-	VBROADCASTSS rstd+44(FP), Y1
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Y4
+	VBROADCASTSS eps+68(FP), Y5
+	VMOVUPS vectorConst<>+0(SB), Y6          // 1
+
+row:
+	VXORPS Y0, Y0, Y0                        // sum = 0
+	VXORPS Y1, Y1, Y1
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y2                        // x = x[]
-	VMOVUPS 32(SI), Y3
-	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
-	VSUBPS Y0, Y3, Y3
-	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
-	VMULPS Y1, Y3, Y3
-	VMOVUPS 0(DX), Y4                        // gain = gain[]
-	VMOVUPS 32(DX), Y5
-	VMULPS Y4, Y2, Y2                        // y = xhat * gain
-	VMULPS Y5, Y3, Y3
-	VMOVUPS 0(BX), Y4                        // bias = bias[]
-	VMOVUPS 32(BX), Y5
-	VADDPS Y4, Y2, Y2                        // y = y + bias
-	VADDPS Y5, Y3, Y3
-	VMOVUPS Y2, 0(DI)                        // dst[] = y
-	VMOVUPS Y3, 32(DI)
+loop1:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y8
+	VADDPS Y7, Y0, Y0                        // sum += x
+	VADDPS Y8, Y1, Y1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VADDPS Y1, Y0, Y8                        // mean = sum of the lanes of sum
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
+	VMOVSS X8, (R8)                          // mean[] = mean
+	VXORPS Y2, Y2, Y2                        // squares = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y9
+	VSUBPS Y8, Y7, Y7                        // d = x - mean
+	VSUBPS Y8, Y9, Y9
+	VMULPS Y7, Y7, Y7                        // d = d * d
+	VMULPS Y9, Y9, Y9
+	VADDPS Y7, Y2, Y2                        // squares += d
+	VADDPS Y9, Y3, Y3
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VADDPS Y3, Y2, Y9                        // var = sum of the lanes of squares
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // var = var / cols
+	VADDPS Y5, Y9, Y9                        // var = var + eps
+	VSQRTPS Y9, Y9                           // dev = sqrt(var)
+	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
+	VMOVSS X9, (R9)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y10
+	VSUBPS Y8, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y8, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y9, Y10, Y10
+	VMOVUPS 0(DX), Y11                       // gain = gain[]
+	VMOVUPS 32(DX), Y12
+	VMULPS Y11, Y7, Y7                       // y = xhat * gain
+	VMULPS Y12, Y10, Y10
+	VMOVUPS 0(BX), Y11                       // bias = bias[]
+	VMOVUPS 32(BX), Y12
+	VADDPS Y11, Y7, Y7                       // y = y + bias
+	VADDPS Y12, Y10, Y10
+	VMOVUPS Y7, 0(DI)                        // dst[] = y
+	VMOVUPS Y10, 32(DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
 	ADDQ $64, BX
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop3
+
+	SUBQ AX, DX
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
 
 	VZEROUPPER
 	RET
 
-// layerNormSumsBlocks:
+// layerNormAffineRowsAVX512:
 //
-//	v = dy[i]; sumG[i%16] += v; sumGX[i%16] += v*((x[i]-mean)*rstd)
-TEXT ·layerNormSumsBlocks(SB), NOSPLIT, $0-48
-	MOVQ sumG+0(FP), DI
-	MOVQ sumGX+8(FP), SI
-	MOVQ dy+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ n+32(FP), CX
-	VBROADCASTSS mean+40(FP), Y4
-	VBROADCASTSS rstd+44(FP), Y5
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 0(SI), Y2
-	VMOVUPS 32(SI), Y3
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]
+TEXT layerNormAffineRowsAVX512<>(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ gain+16(FP), DX
+	MOVQ bias+24(FP), BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Z2
+	VBROADCASTSS eps+68(FP), Z3
+	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+
+row:
+	VXORPS Z0, Z0, Z0                        // sum = 0
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(DX), Y6                        // dy = dy[]
-	VMOVUPS 32(DX), Y7
-	VADDPS Y6, Y0, Y0                        // sumG += dy
-	VADDPS Y7, Y1, Y1
-	VMOVUPS 0(BX), Y8                        // x = x[]
-	VMOVUPS 32(BX), Y9
-	VSUBPS Y4, Y8, Y8                        // xhat = x - mean
-	VSUBPS Y4, Y9, Y9
-	VMULPS Y5, Y8, Y8                        // xhat = xhat * rstd
-	VMULPS Y5, Y9, Y9
-	VMULPS Y8, Y6, Y6                        // v = dy * xhat
-	VMULPS Y9, Y7, Y7
-	VADDPS Y6, Y2, Y2                        // sumGX += v
-	VADDPS Y7, Y3, Y3
-	ADDQ $64, DX
-	ADDQ $64, BX
+loop1:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VADDPS Z5, Z0, Z0                        // sum += x
+	ADDQ $64, SI
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop1
 
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	VMOVUPS Y2, 0(SI)
-	VMOVUPS Y3, 32(SI)
-	VZEROUPPER
-	RET
-
-// addLayerNormGradBlocks:
-//
-//	dx[i] += rstd*(dy[i] - meanG - (x[i]-mean)*rstd*meanGX)
-TEXT ·addLayerNormGradBlocks(SB), NOSPLIT, $0-48
-	MOVQ dx+0(FP), DI
-	MOVQ dy+8(FP), SI
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), CX
-	VBROADCASTSS mean+32(FP), Y0
-	VBROADCASTSS rstd+36(FP), Y1
-	VBROADCASTSS meanG+40(FP), Y2
-	VBROADCASTSS meanGX+44(FP), Y3
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
+	VMOVSS X6, (R8)                          // mean[] = mean
+	VXORPS Z1, Z1, Z1                        // squares = 0
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(DX), Y4                        // x = x[]
-	VMOVUPS 32(DX), Y5
-	VSUBPS Y0, Y4, Y4                        // xhat = x - mean
-	VSUBPS Y0, Y5, Y5
-	VMULPS Y1, Y4, Y4                        // xhat = xhat * rstd
-	VMULPS Y1, Y5, Y5
-	VMULPS Y3, Y4, Y4                        // hat = xhat * meanGX
-	VMULPS Y3, Y5, Y5
-	VMOVUPS 0(SI), Y6                        // dy = dy[]
-	VMOVUPS 32(SI), Y7
-	VSUBPS Y2, Y6, Y6                        // v = dy - meanG
-	VSUBPS Y2, Y7, Y7
-	VSUBPS Y4, Y6, Y6                        // v = v - hat
-	VSUBPS Y5, Y7, Y7
-	VMULPS Y1, Y6, Y6                        // v = v * rstd
-	VMULPS Y1, Y7, Y7
-	VMOVUPS 0(DI), Y4                        // dx = dx[]
-	VMOVUPS 32(DI), Y5
-	VADDPS Y6, Y4, Y4                        // dx = dx + v
-	VADDPS Y7, Y5, Y5
-	VMOVUPS Y4, 0(DI)                        // dx[] = dx
-	VMOVUPS Y5, 32(DI)
+loop2:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // d = x - mean
+	VMULPS Z5, Z5, Z5                        // d = d * d
+	VADDPS Z5, Z1, Z1                        // squares += d
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // var = var / cols
+	VADDPS Z3, Z7, Z7                        // var = var + eps
+	VSQRTPS Z7, Z7                           // dev = sqrt(var)
+	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
+	VMOVSS X7, (R9)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
+	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
+	VMOVUPS 0(DX), Z8                        // gain = gain[]
+	VMULPS Z8, Z5, Z5                        // y = xhat * gain
+	VMOVUPS 0(BX), Z8                        // bias = bias[]
+	VADDPS Z8, Z5, Z5                        // y = y + bias
+	VMOVUPS Z5, 0(DI)                        // dst[] = y
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-
-	VZEROUPPER
-	RET
-
-// layerNormGainSumsBlocks:
-//
-//	v = dy[i]*gain[i]; sumG[i%16] += v; sumGX[i%16] += v*((x[i]-mean)*rstd)
-TEXT ·layerNormGainSumsBlocks(SB), NOSPLIT, $0-56
-	MOVQ sumG+0(FP), DI
-	MOVQ sumGX+8(FP), SI
-	MOVQ dy+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ gain+32(FP), R8
-	MOVQ n+40(FP), CX
-	VBROADCASTSS mean+48(FP), Y4
-	VBROADCASTSS rstd+52(FP), Y5
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 0(SI), Y2
-	VMOVUPS 32(SI), Y3
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(DX), Y6                        // dy = dy[]
-	VMOVUPS 32(DX), Y7
-	VMOVUPS 0(R8), Y8                        // gain = gain[]
-	VMOVUPS 32(R8), Y9
-	VMULPS Y8, Y6, Y6                        // g = dy * gain
-	VMULPS Y9, Y7, Y7
-	VADDPS Y6, Y0, Y0                        // sumG += g
-	VADDPS Y7, Y1, Y1
-	VMOVUPS 0(BX), Y8                        // x = x[]
-	VMOVUPS 32(BX), Y9
-	VSUBPS Y4, Y8, Y8                        // xhat = x - mean
-	VSUBPS Y4, Y9, Y9
-	VMULPS Y5, Y8, Y8                        // xhat = xhat * rstd
-	VMULPS Y5, Y9, Y9
-	VMULPS Y8, Y6, Y6                        // v = g * xhat
-	VMULPS Y9, Y7, Y7
-	VADDPS Y6, Y2, Y2                        // sumGX += v
-	VADDPS Y7, Y3, Y3
-	ADDQ $64, DX
 	ADDQ $64, BX
-	ADDQ $64, R8
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop3
 
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	VMOVUPS Y2, 0(SI)
-	VMOVUPS Y3, 32(SI)
+	SUBQ AX, DX
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
+
 	VZEROUPPER
 	RET
 
-// addLayerNormGainGradBlocks:
+// addLayerNormGainGradRows:
 //
-//	dx[i] += rstd*(dy[i]*gain[i] - meanG - (x[i]-mean)*rstd*meanGX)
-TEXT ·addLayerNormGainGradBlocks(SB), NOSPLIT, $0-56
+//	g[i] = dy[i]*gain[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT ·addLayerNormGainGradRows(SB), NOSPLIT, $0-68
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP addLayerNormGainGradRowsAVX512<>(SB)
+
+avx2:
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
 	MOVQ gain+24(FP), BX
-	MOVQ n+32(FP), CX
-	VBROADCASTSS mean+40(FP), Y0
-	VBROADCASTSS rstd+44(FP), Y1
-	VBROADCASTSS meanG+48(FP), Y2
-	VBROADCASTSS meanGX+52(FP), Y3
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Y4
+
+row:
+	VBROADCASTSS (R8), Y5                    // mean = mean[]
+	VBROADCASTSS (R9), Y6                    // rstd = rstd[]
+	VXORPS Y0, Y0, Y0                        // sumG = 0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2                        // sumGX = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(DX), Y4                        // x = x[]
-	VMOVUPS 32(DX), Y5
-	VSUBPS Y0, Y4, Y4                        // xhat = x - mean
-	VSUBPS Y0, Y5, Y5
-	VMULPS Y1, Y4, Y4                        // xhat = xhat * rstd
-	VMULPS Y1, Y5, Y5
-	VMULPS Y3, Y4, Y4                        // hat = xhat * meanGX
-	VMULPS Y3, Y5, Y5
-	VMOVUPS 0(SI), Y6                        // dy = dy[]
-	VMOVUPS 32(SI), Y7
-	VMOVUPS 0(BX), Y8                        // gain = gain[]
-	VMOVUPS 32(BX), Y9
-	VMULPS Y8, Y6, Y6                        // g = dy * gain
-	VMULPS Y9, Y7, Y7
-	VSUBPS Y2, Y6, Y6                        // v = g - meanG
-	VSUBPS Y2, Y7, Y7
-	VSUBPS Y4, Y6, Y6                        // v = v - hat
-	VSUBPS Y5, Y7, Y7
-	VMULPS Y1, Y6, Y6                        // v = v * rstd
-	VMULPS Y1, Y7, Y7
-	VMOVUPS 0(DI), Y4                        // dx = dx[]
-	VMOVUPS 32(DI), Y5
-	VADDPS Y6, Y4, Y4                        // dx = dx + v
-	VADDPS Y7, Y5, Y5
-	VMOVUPS Y4, 0(DI)                        // dx[] = dx
-	VMOVUPS Y5, 32(DI)
+loop1:
+	VMOVUPS 0(SI), Y7                        // dy = dy[]
+	VMOVUPS 32(SI), Y8
+	VMOVUPS 0(BX), Y9                        // gain = gain[]
+	VMOVUPS 32(BX), Y10
+	VMULPS Y9, Y7, Y7                        // g = dy * gain
+	VMULPS Y10, Y8, Y8
+	VADDPS Y7, Y0, Y0                        // sumG += g
+	VADDPS Y8, Y1, Y1
+	VMOVUPS 0(DX), Y9                        // x = x[]
+	VMOVUPS 32(DX), Y10
+	VSUBPS Y5, Y9, Y9                        // xhat = x - mean
+	VSUBPS Y5, Y10, Y10
+	VMULPS Y6, Y9, Y9                        // xhat = xhat * rstd
+	VMULPS Y6, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // v = g * xhat
+	VMULPS Y10, Y8, Y8
+	VADDPS Y7, Y2, Y2                        // sumGX += v
+	VADDPS Y8, Y3, Y3
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	SUBQ AX, DX
+	SUBQ AX, BX
+	VADDPS Y1, Y0, Y8                        // meanG = sum of the lanes of sumG
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // meanG = meanG / cols
+	VADDPS Y3, Y2, Y9                        // meanGX = sum of the lanes of sumGX
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // meanGX = meanGX / cols
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(DX), Y7                        // x = x[]
+	VMOVUPS 32(DX), Y10
+	VSUBPS Y5, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y5, Y10, Y10
+	VMULPS Y6, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y6, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // hat = xhat * meanGX
+	VMULPS Y9, Y10, Y10
+	VMOVUPS 0(SI), Y11                       // dy = dy[]
+	VMOVUPS 32(SI), Y12
+	VMOVUPS 0(BX), Y13                       // gain = gain[]
+	VMOVUPS 32(BX), Y14
+	VMULPS Y13, Y11, Y11                     // g = dy * gain
+	VMULPS Y14, Y12, Y12
+	VSUBPS Y8, Y11, Y11                      // v = g - meanG
+	VSUBPS Y8, Y12, Y12
+	VSUBPS Y7, Y11, Y11                      // v = v - hat
+	VSUBPS Y10, Y12, Y12
+	VMULPS Y6, Y11, Y11                      // v = v * rstd
+	VMULPS Y6, Y12, Y12
+	VMOVUPS 0(DI), Y7                        // dx = dx[]
+	VMOVUPS 32(DI), Y10
+	VADDPS Y11, Y7, Y7                       // dx = dx + v
+	VADDPS Y12, Y10, Y10
+	VMOVUPS Y7, 0(DI)                        // dx[] = dx
+	VMOVUPS Y10, 32(DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
 	ADDQ $64, BX
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop2
+
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// addLayerNormGainGradRowsAVX512:
+//
+//	g[i] = dy[i]*gain[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT addLayerNormGainGradRowsAVX512<>(SB), NOSPLIT, $0-68
+	MOVQ dx+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ x+16(FP), DX
+	MOVQ gain+24(FP), BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Z2
+
+row:
+	VBROADCASTSS (R8), Z3                    // mean = mean[]
+	VBROADCASTSS (R9), Z4                    // rstd = rstd[]
+	VXORPS Z0, Z0, Z0                        // sumG = 0
+	VXORPS Z1, Z1, Z1                        // sumGX = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Z5                        // dy = dy[]
+	VMOVUPS 0(BX), Z6                        // gain = gain[]
+	VMULPS Z6, Z5, Z5                        // g = dy * gain
+	VADDPS Z5, Z0, Z0                        // sumG += g
+	VMOVUPS 0(DX), Z6                        // x = x[]
+	VSUBPS Z3, Z6, Z6                        // xhat = x - mean
+	VMULPS Z4, Z6, Z6                        // xhat = xhat * rstd
+	VMULPS Z6, Z5, Z5                        // v = g * xhat
+	VADDPS Z5, Z1, Z1                        // sumGX += v
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	SUBQ AX, DX
+	SUBQ AX, BX
+	VEXTRACTF64X4 $1, Z0, Y5                 // meanG = sum of the lanes of sumG
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // meanG = meanG / cols
+	VEXTRACTF64X4 $1, Z1, Y5                 // meanGX = sum of the lanes of sumGX
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // meanGX = meanGX / cols
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(DX), Z5                        // x = x[]
+	VSUBPS Z3, Z5, Z5                        // xhat = x - mean
+	VMULPS Z4, Z5, Z5                        // xhat = xhat * rstd
+	VMULPS Z7, Z5, Z5                        // hat = xhat * meanGX
+	VMOVUPS 0(SI), Z8                        // dy = dy[]
+	VMOVUPS 0(BX), Z9                        // gain = gain[]
+	VMULPS Z9, Z8, Z8                        // g = dy * gain
+	VSUBPS Z6, Z8, Z8                        // v = g - meanG
+	VSUBPS Z5, Z8, Z8                        // v = v - hat
+	VMULPS Z4, Z8, Z8                        // v = v * rstd
+	VMOVUPS 0(DI), Z5                        // dx = dx[]
+	VADDPS Z8, Z5, Z5                        // dx = dx + v
+	VMOVUPS Z5, 0(DI)                        // dx[] = dx
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
 
 	VZEROUPPER
 	RET
@@ -921,6 +1814,11 @@ loop:
 //
 //	l[i%16] = scale*x[i] > l[i%16] ? scale*x[i] : l[i%16]
 TEXT ·maxScaledBlocks(SB), NOSPLIT, $0-28
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP maxScaledBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -945,10 +1843,38 @@ loop:
 	VZEROUPPER
 	RET
 
+// maxScaledBlocksAVX512:
+//
+//	l[i%16] = scale*x[i] > l[i%16] ? scale*x[i] : l[i%16]
+TEXT maxScaledBlocksAVX512<>(SB), NOSPLIT, $0-28
+	MOVQ l+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS scale+24(FP), Z1
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z2                        // x = x[]
+	VMULPS Z1, Z2, Z2                        // v = x * scale
+	VMAXPS Z0, Z2, Z0                        // l = v > l ? v : l
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // expRowBlocks:
 //
 //	x[i] = exp(scale*x[i]-m); l[i%16] += x[i]
 TEXT ·expRowBlocks(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP expRowBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
@@ -1028,10 +1954,76 @@ loop:
 	VZEROUPPER
 	RET
 
+// expRowBlocksAVX512:
+//
+//	x[i] = exp(scale*x[i]-m); l[i%16] += x[i]
+TEXT expRowBlocksAVX512<>(SB), NOSPLIT, $0-32
+	MOVQ l+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS scale+24(FP), Z1
+	VBROADCASTSS m+28(FP), Z2
+	VBROADCASTSS vectorConst<>+128(SB), Z3   // Magic
+	VBROADCASTSS vectorConst<>+160(SB), Z4   // Log2E
+	VBROADCASTSS vectorConst<>+192(SB), Z5   // Ln2Hi
+	VBROADCASTSS vectorConst<>+224(SB), Z6   // Ln2Lo
+	VBROADCASTSS vectorConst<>+256(SB), Z7   // ExpC2
+	VBROADCASTSS vectorConst<>+288(SB), Z8   // ExpC3
+	VBROADCASTSS vectorConst<>+320(SB), Z9   // ExpC4
+	VBROADCASTSS vectorConst<>+352(SB), Z10  // ExpC5
+	VBROADCASTSS vectorConst<>+384(SB), Z11  // ExpC6
+	VBROADCASTSS vectorConst<>+0(SB), Z12    // 1
+	VBROADCASTSS vectorConst<>+416(SB), Z13  // ExpMin
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z14                       // x = x[]
+	VMULPS Z1, Z14, Z14                      // v = x * scale
+	VSUBPS Z2, Z14, Z14                      // v = v - m
+	VMULPS Z4, Z14, Z15                      // z = v * Log2E
+	VADDPS Z3, Z15, Z15                      // z = z + Magic
+	VSUBPS Z3, Z15, Z16                      // n = z - Magic
+	VMULPS Z5, Z16, Z17                      // hi = n * Ln2Hi
+	VSUBPS Z17, Z14, Z17                     // r = v - hi
+	VMULPS Z6, Z16, Z16                      // lo = n * Ln2Lo
+	VSUBPS Z16, Z17, Z17                     // r = r - lo
+	VMULPS Z11, Z17, Z16                     // p = r * ExpC6
+	VADDPS Z10, Z16, Z16                     // p = p + ExpC5
+	VMULPS Z16, Z17, Z16                     // p = r * p
+	VADDPS Z9, Z16, Z16                      // p = p + ExpC4
+	VMULPS Z16, Z17, Z16                     // p = r * p
+	VADDPS Z8, Z16, Z16                      // p = p + ExpC3
+	VMULPS Z16, Z17, Z16                     // p = r * p
+	VADDPS Z7, Z16, Z16                      // p = p + ExpC2
+	VMULPS Z17, Z17, Z18                     // rr = r * r
+	VMULPS Z18, Z16, Z16                     // p = p * rr
+	VADDPS Z17, Z16, Z16                     // p = p + r
+	VADDPS Z12, Z16, Z16                     // p = p + 1
+	VPSLLD $23, Z15, Z15                     // pow2 = z << 23
+	VPADDD Z12, Z15, Z15                     // pow2 = pow2 + 1
+	VCMPPS $0x11, Z13, Z14, K1               // below = v < ExpMin
+	VMULPS Z15, Z16, Z16                     // e = p * pow2
+	VXORPS Z16, Z16, K1, Z16                 // e = e &^ below
+	VMOVUPS Z16, 0(SI)                       // x[] = e
+	VADDPS Z16, Z0, Z0                       // l += e
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // dotRowBlocks:
 //
 //	l[i%16] += a[i]*b[i]
 TEXT ·dotRowBlocks(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP dotRowBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ a+8(FP), SI
 	MOVQ b+16(FP), DX
@@ -1059,10 +2051,40 @@ loop:
 	VZEROUPPER
 	RET
 
+// dotRowBlocksAVX512:
+//
+//	l[i%16] += a[i]*b[i]
+TEXT dotRowBlocksAVX512<>(SB), NOSPLIT, $0-32
+	MOVQ l+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z1                        // a = a[]
+	VMOVUPS 0(DX), Z2                        // b = b[]
+	VMULPS Z2, Z1, Z1                        // ab = a * b
+	VADDPS Z1, Z0, Z0                        // l += ab
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // softmaxGradBlocks:
 //
 //	dx[i] = scale*y[i]*(dy[i]-dot)
 TEXT ·softmaxGradBlocks(SB), NOSPLIT, $0-40
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP softmaxGradBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ y+16(FP), DX
@@ -1093,10 +2115,43 @@ loop:
 	VZEROUPPER
 	RET
 
+// softmaxGradBlocksAVX512:
+//
+//	dx[i] = scale*y[i]*(dy[i]-dot)
+TEXT softmaxGradBlocksAVX512<>(SB), NOSPLIT, $0-40
+	MOVQ dx+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS scale+32(FP), Z0
+	VBROADCASTSS dot+36(FP), Z1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z2                        // dy = dy[]
+	VSUBPS Z1, Z2, Z2                        // d = dy - dot
+	VMOVUPS 0(DX), Z3                        // y = y[]
+	VMULPS Z0, Z3, Z3                        // s = y * scale
+	VMULPS Z2, Z3, Z3                        // d = s * d
+	VMOVUPS Z3, 0(DI)                        // dx[] = d
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // smoothL1Blocks:
 //
 //	c = clamp(pred[i]-target[i], -1, 1); d[i] = scale*c; l[i%16] += c*(pred[i]-target[i]-c/2)
 TEXT ·smoothL1Blocks(SB), NOSPLIT, $0-44
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP smoothL1BlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ d+8(FP), SI
 	MOVQ pred+16(FP), DX
@@ -1160,10 +2215,61 @@ loop:
 	VZEROUPPER
 	RET
 
+// smoothL1BlocksAVX512:
+//
+//	c = clamp(pred[i]-target[i], -1, 1); d[i] = scale*c; l[i%16] += c*(pred[i]-target[i]-c/2)
+TEXT smoothL1BlocksAVX512<>(SB), NOSPLIT, $0-44
+	MOVQ l+0(FP), DI
+	MOVQ d+8(FP), SI
+	MOVQ pred+16(FP), DX
+	MOVQ target+24(FP), BX
+	MOVQ n+32(FP), CX
+	VBROADCASTSS scale+40(FP), Z2
+	VBROADCASTSS vectorConst<>+0(SB), Z3     // 1
+	VBROADCASTSS vectorConst<>+768(SB), Z4   // -1
+	VBROADCASTSS vectorConst<>+800(SB), Z5   // 0.5
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 64(DI), Z1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z6                        // pred = pred[]
+	VMOVUPS 0(BX), Z7                        // target = target[]
+	VSUBPS Z7, Z6, Z6                        // u = pred - target
+	VCMPPS $0x11, Z6, Z3, K1                 // over = 1 < u
+	VBLENDMPS Z3, Z6, K1, Z7                 // c = over ? 1 : u
+	VCMPPS $0x11, Z4, Z7, K1                 // under = c < -1
+	VBLENDMPS Z4, Z7, K1, Z7                 // c = under ? -1 : c
+	VMULPS Z2, Z7, Z8                        // d = c * scale
+	VMOVUPS Z8, 0(SI)                        // d[] = d
+	VMULPS Z5, Z7, Z8                        // half = c * 0.5
+	VSUBPS Z8, Z6, Z6                        // loss = u - half
+	VMULPS Z6, Z7, Z7                        // loss = c * loss
+	VCVTPS2PD Y7, Z6                         // lo = float64(loss), lower half
+	VADDPD Z6, Z0, Z0                        // l += lo
+	VEXTRACTF64X4 $1, Z7, Y7                 // hi = float64(loss), upper half
+	VCVTPS2PD Y7, Z7
+	VADDPD Z7, Z1, Z1                        // l += hi
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	VZEROUPPER
+	RET
+
 // squaredErrorBlocks:
 //
 //	u = pred[i]-target[i]; d[i] = scale2*u; l[i%16] += float64(u)*float64(u)
 TEXT ·squaredErrorBlocks(SB), NOSPLIT, $0-44
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP squaredErrorBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ l+0(FP), DI
 	MOVQ d+8(FP), SI
 	MOVQ pred+16(FP), DX
@@ -1214,10 +2320,53 @@ loop:
 	VZEROUPPER
 	RET
 
+// squaredErrorBlocksAVX512:
+//
+//	u = pred[i]-target[i]; d[i] = scale2*u; l[i%16] += float64(u)*float64(u)
+TEXT squaredErrorBlocksAVX512<>(SB), NOSPLIT, $0-44
+	MOVQ l+0(FP), DI
+	MOVQ d+8(FP), SI
+	MOVQ pred+16(FP), DX
+	MOVQ target+24(FP), BX
+	MOVQ n+32(FP), CX
+	VBROADCASTSS scale2+40(FP), Z2
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 64(DI), Z1
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z3                        // pred = pred[]
+	VMOVUPS 0(BX), Z4                        // target = target[]
+	VSUBPS Z4, Z3, Z3                        // u = pred - target
+	VMULPS Z2, Z3, Z4                        // d = u * scale2
+	VMOVUPS Z4, 0(SI)                        // d[] = d
+	VCVTPS2PD Y3, Z4                         // lo = float64(u), lower half
+	VMULPD Z4, Z4, Z4                        // lo = lo * lo
+	VADDPD Z4, Z0, Z0                        // l += lo
+	VEXTRACTF64X4 $1, Z3, Y3                 // hi = float64(u), upper half
+	VCVTPS2PD Y3, Z3
+	VMULPD Z3, Z3, Z3                        // hi = hi * hi
+	VADDPD Z3, Z1, Z1                        // l += hi
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	VZEROUPPER
+	RET
+
 // adamwBlocks:
 //
 //	one step of AdamW, see adamwOne
 TEXT ·adamwBlocks(SB), NOSPLIT, $0-72
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP adamwBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ p+0(FP), DI
 	MOVQ grad+8(FP), SI
 	MOVQ m+16(FP), DX
@@ -1288,10 +2437,67 @@ loop:
 	VZEROUPPER
 	RET
 
+// adamwBlocksAVX512:
+//
+//	one step of AdamW, see adamwOne
+TEXT adamwBlocksAVX512<>(SB), NOSPLIT, $0-72
+	MOVQ p+0(FP), DI
+	MOVQ grad+8(FP), SI
+	MOVQ m+16(FP), DX
+	MOVQ v+24(FP), BX
+	MOVQ n+32(FP), CX
+	VBROADCASTSS decay+40(FP), Z0
+	VBROADCASTSS gscale+44(FP), Z1
+	VBROADCASTSS b1+48(FP), Z2
+	VBROADCASTSS b2+52(FP), Z3
+	VBROADCASTSS a2+56(FP), Z4
+	VBROADCASTSS inv2+60(FP), Z5
+	VBROADCASTSS eps+64(FP), Z6
+	VBROADCASTSS rate+68(FP), Z7
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z8                        // grad = grad[]
+	VMULPS Z1, Z8, Z8                        // g = grad * gscale
+	VMOVUPS 0(DX), Z9                        // m = m[]
+	VSUBPS Z9, Z8, Z10                       // dm = g - m
+	VMULPS Z2, Z10, Z10                      // dm = dm * b1
+	VADDPS Z10, Z9, Z9                       // m = m + dm
+	VMOVUPS Z9, 0(DX)                        // m[] = m
+	VMOVUPS 0(BX), Z10                       // v = v[]
+	VMULPS Z3, Z10, Z10                      // v = v * b2
+	VMULPS Z8, Z8, Z8                        // gg = g * g
+	VMULPS Z4, Z8, Z8                        // gg = gg * a2
+	VADDPS Z8, Z10, Z10                      // v = v + gg
+	VMOVUPS Z10, 0(BX)                       // v[] = v
+	VSQRTPS Z10, Z10                         // den = sqrt(v)
+	VMULPS Z5, Z10, Z10                      // den = den * inv2
+	VADDPS Z6, Z10, Z10                      // den = den + eps
+	VDIVPS Z10, Z9, Z9                       // step = m / den
+	VMULPS Z7, Z9, Z9                        // step = step * rate
+	VMOVUPS 0(DI), Z8                        // p = p[]
+	VMULPS Z0, Z8, Z8                        // p = p * decay
+	VSUBPS Z9, Z8, Z8                        // p = p - step
+	VMOVUPS Z8, 0(DI)                        // p[] = p
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // adamwEMABlocks:
 //
 //	one step of AdamW, see adamwOne; target[i] = mom*target[i] + mom1*p[i]
 TEXT ·adamwEMABlocks(SB), NOSPLIT, $0-88
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP adamwEMABlocksAVX512<>(SB)
+
+avx2:
 	MOVQ p+0(FP), DI
 	MOVQ grad+8(FP), SI
 	MOVQ m+16(FP), DX
@@ -1376,10 +2582,76 @@ loop:
 	VZEROUPPER
 	RET
 
+// adamwEMABlocksAVX512:
+//
+//	one step of AdamW, see adamwOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT adamwEMABlocksAVX512<>(SB), NOSPLIT, $0-88
+	MOVQ p+0(FP), DI
+	MOVQ grad+8(FP), SI
+	MOVQ m+16(FP), DX
+	MOVQ v+24(FP), BX
+	MOVQ target+32(FP), R8
+	MOVQ n+40(FP), CX
+	VBROADCASTSS decay+48(FP), Z0
+	VBROADCASTSS gscale+52(FP), Z1
+	VBROADCASTSS b1+56(FP), Z2
+	VBROADCASTSS b2+60(FP), Z3
+	VBROADCASTSS a2+64(FP), Z4
+	VBROADCASTSS inv2+68(FP), Z5
+	VBROADCASTSS eps+72(FP), Z6
+	VBROADCASTSS rate+76(FP), Z7
+	VBROADCASTSS mom+80(FP), Z8
+	VBROADCASTSS mom1+84(FP), Z9
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z10                       // grad = grad[]
+	VMULPS Z1, Z10, Z10                      // g = grad * gscale
+	VMOVUPS 0(DX), Z11                       // m = m[]
+	VSUBPS Z11, Z10, Z12                     // dm = g - m
+	VMULPS Z2, Z12, Z12                      // dm = dm * b1
+	VADDPS Z12, Z11, Z11                     // m = m + dm
+	VMOVUPS Z11, 0(DX)                       // m[] = m
+	VMOVUPS 0(BX), Z12                       // v = v[]
+	VMULPS Z3, Z12, Z12                      // v = v * b2
+	VMULPS Z10, Z10, Z10                     // gg = g * g
+	VMULPS Z4, Z10, Z10                      // gg = gg * a2
+	VADDPS Z10, Z12, Z12                     // v = v + gg
+	VMOVUPS Z12, 0(BX)                       // v[] = v
+	VSQRTPS Z12, Z12                         // den = sqrt(v)
+	VMULPS Z5, Z12, Z12                      // den = den * inv2
+	VADDPS Z6, Z12, Z12                      // den = den + eps
+	VDIVPS Z12, Z11, Z11                     // step = m / den
+	VMULPS Z7, Z11, Z11                      // step = step * rate
+	VMOVUPS 0(DI), Z10                       // p = p[]
+	VMULPS Z0, Z10, Z10                      // p = p * decay
+	VSUBPS Z11, Z10, Z10                     // p = p - step
+	VMOVUPS Z10, 0(DI)                       // p[] = p
+	VMOVUPS 0(R8), Z11                       // target = target[]
+	VMULPS Z8, Z11, Z11                      // a = target * mom
+	VMULPS Z9, Z10, Z10                      // b = p * mom1
+	VADDPS Z10, Z11, Z11                     // a = a + b
+	VMOVUPS Z11, 0(R8)                       // target[] = a
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	ADDQ $64, R8
+	SUBQ $16, CX
+	JNZ loop
+
+	VZEROUPPER
+	RET
+
 // roundHalfBlocks:
 //
 //	dst[i] = half(roundHalf(src[i], the low bits of noise(i)))
 TEXT ·roundHalfBlocks(SB), NOSPLIT, $0-36
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP roundHalfBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ index+0(FP), DI
 	MOVQ dst+8(FP), SI
 	MOVQ src+16(FP), DX
@@ -1460,10 +2732,74 @@ loop:
 	VZEROUPPER
 	RET
 
+// roundHalfBlocksAVX512:
+//
+//	dst[i] = half(roundHalf(src[i], the low bits of noise(i)))
+TEXT roundHalfBlocksAVX512<>(SB), NOSPLIT, $0-36
+	MOVQ index+0(FP), DI
+	MOVQ dst+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS key+32(FP), Z1
+	VBROADCASTSS vectorConst<>+832(SB), Z2   // noiseMul1
+	VBROADCASTSS vectorConst<>+864(SB), Z3   // noiseMul2
+	VBROADCASTSS vectorConst<>+896(SB), Z4   // 16
+	VBROADCASTSS vectorConst<>+928(SB), Z5   // low 13 bits
+	VBROADCASTSS vectorConst<>+32(SB), Z6    // ^sign
+	VBROADCASTSS vectorConst<>+960(SB), Z7   // 65504
+	VBROADCASTSS vectorConst<>+992(SB), Z8   // 2^-14
+	VBROADCASTSS vectorConst<>+1024(SB), Z9  // ^low 13 bits
+	VBROADCASTSS vectorConst<>+1056(SB), Z10 // sign
+	VBROADCASTSS vectorConst<>+1088(SB), Z11 // Inf
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VPSRLD $16, Z0, Z12                      // w = index >> 16
+	VXORPS Z12, Z0, Z12                      // w = index ^ w
+	VPMULLD Z2, Z12, Z12                     // w = w * noiseMul1
+	VPSRLD $15, Z12, Z13                     // t = w >> 15
+	VXORPS Z1, Z13, Z13                      // t = t ^ key
+	VXORPS Z13, Z12, Z12                     // w = w ^ t
+	VPMULLD Z3, Z12, Z12                     // w = w * noiseMul2
+	VPADDD Z4, Z0, Z0                        // index += 16
+	VPSRLD $15, Z12, Z13                     // t = w >> 15
+	VXORPS Z13, Z12, Z12                     // w = w ^ t
+	VMOVUPS 0(DX), Z13                       // src = src[]
+	VANDPS Z5, Z12, Z12                      // r = w & low 13 bits
+	VANDPS Z6, Z13, Z14                      // abs = src & ^sign
+	VMINPS Z14, Z7, Z14                      // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z8, Z14, K1                // bias = a < 2^-14
+	VMOVAPS.Z Z8, K1, Z15                    // bias = bias & 2^-14
+	VADDPS Z15, Z14, Z14                     // a = a + bias
+	VPADDD Z12, Z14, Z14                     // a = a + r
+	VANDPS Z9, Z14, Z14                      // a = a & ^low 13 bits
+	VSUBPS Z15, Z14, Z14                     // a = a - bias
+	VANDPS Z10, Z13, Z12                     // sign = src & sign
+	VXORPS Z12, Z14, Z14                     // a = a ^ sign
+	VANDPS Z6, Z13, Z12                      // abs = src & ^sign
+	VCMPPS $0x11, Z11, Z12, K1               // finite = abs < Inf
+	VBLENDMPS Z14, Z13, K1, Z14              // a = finite ? a : src
+	VCVTPS2PH $0, Z14, Y14                   // h = half(a)
+	VMOVUPS Y14, 0(SI)                       // dst[] = h
+	ADDQ $32, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // lerpHalfBlocks:
 //
 //	dst[i] = half(roundHalf(m*dst[i] + m1*src[i], the low bits of noise(i)))
 TEXT ·lerpHalfBlocks(SB), NOSPLIT, $0-44
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP lerpHalfBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ index+0(FP), DI
 	MOVQ dst+8(FP), SI
 	MOVQ src+16(FP), DX
@@ -1552,10 +2888,80 @@ loop:
 	VZEROUPPER
 	RET
 
+// lerpHalfBlocksAVX512:
+//
+//	dst[i] = half(roundHalf(m*dst[i] + m1*src[i], the low bits of noise(i)))
+TEXT lerpHalfBlocksAVX512<>(SB), NOSPLIT, $0-44
+	MOVQ index+0(FP), DI
+	MOVQ dst+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS m+32(FP), Z1
+	VBROADCASTSS m1+36(FP), Z2
+	VBROADCASTSS key+40(FP), Z3
+	VBROADCASTSS vectorConst<>+832(SB), Z4   // noiseMul1
+	VBROADCASTSS vectorConst<>+864(SB), Z5   // noiseMul2
+	VBROADCASTSS vectorConst<>+896(SB), Z6   // 16
+	VBROADCASTSS vectorConst<>+928(SB), Z7   // low 13 bits
+	VBROADCASTSS vectorConst<>+32(SB), Z8    // ^sign
+	VBROADCASTSS vectorConst<>+960(SB), Z9   // 65504
+	VBROADCASTSS vectorConst<>+992(SB), Z10  // 2^-14
+	VBROADCASTSS vectorConst<>+1024(SB), Z11 // ^low 13 bits
+	VBROADCASTSS vectorConst<>+1056(SB), Z12 // sign
+	VBROADCASTSS vectorConst<>+1088(SB), Z13 // Inf
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VPSRLD $16, Z0, Z14                      // w = index >> 16
+	VXORPS Z14, Z0, Z14                      // w = index ^ w
+	VPMULLD Z4, Z14, Z14                     // w = w * noiseMul1
+	VPSRLD $15, Z14, Z15                     // t = w >> 15
+	VXORPS Z3, Z15, Z15                      // t = t ^ key
+	VXORPS Z15, Z14, Z14                     // w = w ^ t
+	VPMULLD Z5, Z14, Z14                     // w = w * noiseMul2
+	VPADDD Z6, Z0, Z0                        // index += 16
+	VPSRLD $15, Z14, Z15                     // t = w >> 15
+	VXORPS Z15, Z14, Z14                     // w = w ^ t
+	VCVTPH2PS 0(SI), Z15                     // dst = dst[]
+	VMOVUPS 0(DX), Z16                       // src = src[]
+	VMULPS Z1, Z15, Z15                      // a = dst * m
+	VMULPS Z2, Z16, Z16                      // b = src * m1
+	VADDPS Z16, Z15, Z15                     // a = a + b
+	VANDPS Z7, Z14, Z14                      // r = w & low 13 bits
+	VANDPS Z8, Z15, Z16                      // abs = a & ^sign
+	VMINPS Z16, Z9, Z16                      // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z10, Z16, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z10, K1, Z17                   // bias = bias & 2^-14
+	VADDPS Z17, Z16, Z16                     // a = a + bias
+	VPADDD Z14, Z16, Z16                     // a = a + r
+	VANDPS Z11, Z16, Z16                     // a = a & ^low 13 bits
+	VSUBPS Z17, Z16, Z16                     // a = a - bias
+	VANDPS Z12, Z15, Z14                     // sign = a & sign
+	VXORPS Z14, Z16, Z16                     // a = a ^ sign
+	VANDPS Z8, Z15, Z14                      // abs = a & ^sign
+	VCMPPS $0x11, Z13, Z14, K1               // finite = abs < Inf
+	VBLENDMPS Z16, Z15, K1, Z16              // a = finite ? a : a
+	VCVTPS2PH $0, Z16, Y16                   // h = half(a)
+	VMOVUPS Y16, 0(SI)                       // dst[] = h
+	ADDQ $32, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // widenRowsBlock:
 //
 //	dst[r*16+j] = float32(x[r*stride+j]), j < 16, rows ascending
 TEXT ·widenRowsBlock(SB), NOSPLIT, $0-32
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP widenRowsBlockAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), CX
@@ -1575,74 +2981,435 @@ loop:
 	VZEROUPPER
 	RET
 
-// normalizeHalfBlocks:
+// widenRowsBlockAVX512:
 //
-//	dst[i] = half((x[i]-mean)*rstd)
-TEXT ·normalizeHalfBlocks(SB), NOSPLIT, $0-32
+//	dst[r*16+j] = float32(x[r*stride+j]), j < 16, rows ascending
+TEXT widenRowsBlockAVX512<>(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS mean+24(FP), Y0
-	VBROADCASTSS rstd+28(FP), Y1
+	MOVQ rows+16(FP), CX
+	MOVQ stride+24(FP), AX
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(SI), Y2                        // x = x[]
-	VMOVUPS 32(SI), Y3
-	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
-	VSUBPS Y0, Y3, Y3
-	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
-	VMULPS Y1, Y3, Y3
-	VCVTPS2PH $0, Y2, X2                     // h = half(xhat)
-	VCVTPS2PH $0, Y3, X3
-	VMOVUPS X2, 0(DI)                        // dst[] = h
-	VMOVUPS X3, 16(DI)
-	ADDQ $32, DI
-	ADDQ $64, SI
-	SUBQ $16, CX
+	VCVTPH2PS 0(SI), Z0                      // x = x[]
+	VMOVUPS Z0, 0(DI)                        // dst[] = x
+	ADDQ $64, DI
+	ADDQ AX, SI
+	SUBQ $1, CX
 	JNZ loop
 
 	VZEROUPPER
 	RET
 
-// normalizeAffineHalfBlocks:
+// layerNormHalfRows:
 //
-//	dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
-TEXT ·normalizeAffineHalfBlocks(SB), NOSPLIT, $0-48
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd)
+TEXT ·layerNormHalfRows(SB), NOSPLIT, $0-56
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP layerNormHalfRowsAVX512<>(SB)
+
+avx2:
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ mean+16(FP), DX
+	MOVQ rstd+24(FP), BX
+	MOVQ rows+32(FP), R12
+	MOVQ n+40(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+48(FP), Y4
+	VBROADCASTSS eps+52(FP), Y5
+	VMOVUPS vectorConst<>+0(SB), Y6          // 1
+
+row:
+	VXORPS Y0, Y0, Y0                        // sum = 0
+	VXORPS Y1, Y1, Y1
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y8
+	VADDPS Y7, Y0, Y0                        // sum += x
+	VADDPS Y8, Y1, Y1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VADDPS Y1, Y0, Y8                        // mean = sum of the lanes of sum
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
+	VMOVSS X8, (DX)                          // mean[] = mean
+	VXORPS Y2, Y2, Y2                        // squares = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y9
+	VSUBPS Y8, Y7, Y7                        // d = x - mean
+	VSUBPS Y8, Y9, Y9
+	VMULPS Y7, Y7, Y7                        // d = d * d
+	VMULPS Y9, Y9, Y9
+	VADDPS Y7, Y2, Y2                        // squares += d
+	VADDPS Y9, Y3, Y3
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VADDPS Y3, Y2, Y9                        // var = sum of the lanes of squares
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // var = var / cols
+	VADDPS Y5, Y9, Y9                        // var = var + eps
+	VSQRTPS Y9, Y9                           // dev = sqrt(var)
+	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
+	VMOVSS X9, (BX)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y10
+	VSUBPS Y8, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y8, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y9, Y10, Y10
+	VCVTPS2PH $0, Y7, X7                     // h = half(xhat)
+	VCVTPS2PH $0, Y10, X10
+	VMOVUPS X7, 0(DI)                        // dst[] = h
+	VMOVUPS X10, 16(DI)
+	ADDQ $32, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop3
+
+	ADDQ $4, DX
+	ADDQ $4, BX
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// layerNormHalfRowsAVX512:
+//
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd)
+TEXT layerNormHalfRowsAVX512<>(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ mean+16(FP), DX
+	MOVQ rstd+24(FP), BX
+	MOVQ rows+32(FP), R12
+	MOVQ n+40(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+48(FP), Z2
+	VBROADCASTSS eps+52(FP), Z3
+	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+
+row:
+	VXORPS Z0, Z0, Z0                        // sum = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VADDPS Z5, Z0, Z0                        // sum += x
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
+	VMOVSS X6, (DX)                          // mean[] = mean
+	VXORPS Z1, Z1, Z1                        // squares = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // d = x - mean
+	VMULPS Z5, Z5, Z5                        // d = d * d
+	VADDPS Z5, Z1, Z1                        // squares += d
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // var = var / cols
+	VADDPS Z3, Z7, Z7                        // var = var + eps
+	VSQRTPS Z7, Z7                           // dev = sqrt(var)
+	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
+	VMOVSS X7, (BX)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
+	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
+	VCVTPS2PH $0, Z5, Y5                     // h = half(xhat)
+	VMOVUPS Y5, 0(DI)                        // dst[] = h
+	ADDQ $32, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop3
+
+	ADDQ $4, DX
+	ADDQ $4, BX
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// layerNormAffineHalfRows:
+//
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
+TEXT ·layerNormAffineHalfRows(SB), NOSPLIT, $0-72
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP layerNormAffineHalfRowsAVX512<>(SB)
+
+avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ gain+16(FP), DX
 	MOVQ bias+24(FP), BX
-	MOVQ n+32(FP), CX
-	VBROADCASTSS mean+40(FP), Y0
-	VBROADCASTSS rstd+44(FP), Y1
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Y4
+	VBROADCASTSS eps+68(FP), Y5
+	VMOVUPS vectorConst<>+0(SB), Y6          // 1
+
+row:
+	VXORPS Y0, Y0, Y0                        // sum = 0
+	VXORPS Y1, Y1, Y1
+	MOVQ R13, CX
 
 	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y2                        // x = x[]
-	VMOVUPS 32(SI), Y3
-	VSUBPS Y0, Y2, Y2                        // xhat = x - mean
-	VSUBPS Y0, Y3, Y3
-	VMULPS Y1, Y2, Y2                        // xhat = xhat * rstd
-	VMULPS Y1, Y3, Y3
-	VMOVUPS 0(DX), Y4                        // gain = gain[]
-	VMOVUPS 32(DX), Y5
-	VMULPS Y4, Y2, Y2                        // y = xhat * gain
-	VMULPS Y5, Y3, Y3
-	VMOVUPS 0(BX), Y4                        // bias = bias[]
-	VMOVUPS 32(BX), Y5
-	VADDPS Y4, Y2, Y2                        // y = y + bias
-	VADDPS Y5, Y3, Y3
-	VCVTPS2PH $0, Y2, X2                     // h = half(y)
-	VCVTPS2PH $0, Y3, X3
-	VMOVUPS X2, 0(DI)                        // dst[] = h
-	VMOVUPS X3, 16(DI)
+loop1:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y8
+	VADDPS Y7, Y0, Y0                        // sum += x
+	VADDPS Y8, Y1, Y1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VADDPS Y1, Y0, Y8                        // mean = sum of the lanes of sum
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Y8
+	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
+	VMOVSS X8, (R8)                          // mean[] = mean
+	VXORPS Y2, Y2, Y2                        // squares = 0
+	VXORPS Y3, Y3, Y3
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y9
+	VSUBPS Y8, Y7, Y7                        // d = x - mean
+	VSUBPS Y8, Y9, Y9
+	VMULPS Y7, Y7, Y7                        // d = d * d
+	VMULPS Y9, Y9, Y9
+	VADDPS Y7, Y2, Y2                        // squares += d
+	VADDPS Y9, Y3, Y3
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VADDPS Y3, Y2, Y9                        // var = sum of the lanes of squares
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Y9
+	VDIVPS Y4, Y9, Y9                        // var = var / cols
+	VADDPS Y5, Y9, Y9                        // var = var + eps
+	VSQRTPS Y9, Y9                           // dev = sqrt(var)
+	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
+	VMOVSS X9, (R9)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Y7                        // x = x[]
+	VMOVUPS 32(SI), Y10
+	VSUBPS Y8, Y7, Y7                        // xhat = x - mean
+	VSUBPS Y8, Y10, Y10
+	VMULPS Y9, Y7, Y7                        // xhat = xhat * rstd
+	VMULPS Y9, Y10, Y10
+	VMOVUPS 0(DX), Y11                       // gain = gain[]
+	VMOVUPS 32(DX), Y12
+	VMULPS Y11, Y7, Y7                       // y = xhat * gain
+	VMULPS Y12, Y10, Y10
+	VMOVUPS 0(BX), Y11                       // bias = bias[]
+	VMOVUPS 32(BX), Y12
+	VADDPS Y11, Y7, Y7                       // y = y + bias
+	VADDPS Y12, Y10, Y10
+	VCVTPS2PH $0, Y7, X7                     // h = half(y)
+	VCVTPS2PH $0, Y10, X10
+	VMOVUPS X7, 0(DI)                        // dst[] = h
+	VMOVUPS X10, 16(DI)
 	ADDQ $32, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
 	ADDQ $64, BX
 	SUBQ $16, CX
-	JNZ loop
+	JNZ loop3
+
+	SUBQ AX, DX
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
+
+	VZEROUPPER
+	RET
+
+// layerNormAffineHalfRowsAVX512:
+//
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
+TEXT layerNormAffineHalfRowsAVX512<>(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ gain+16(FP), DX
+	MOVQ bias+24(FP), BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	MOVQ rows+48(FP), R12
+	MOVQ n+56(FP), R13
+	LEAQ (R13*4), AX
+	VBROADCASTSS cols+64(FP), Z2
+	VBROADCASTSS eps+68(FP), Z3
+	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+
+row:
+	VXORPS Z0, Z0, Z0                        // sum = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop1:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VADDPS Z5, Z0, Z0                        // sum += x
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop1
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
+	VADDPS Y5, Y0, Y6
+	VEXTRACTF128 $1, Y6, X5
+	VADDPS X5, X6, X6
+	VMOVHLPS X6, X6, X5
+	VADDPS X5, X6, X6
+	VMOVSHDUP X6, X5
+	VADDSS X5, X6, X6
+	VBROADCASTSS X6, Z6
+	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
+	VMOVSS X6, (R8)                          // mean[] = mean
+	VXORPS Z1, Z1, Z1                        // squares = 0
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop2:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // d = x - mean
+	VMULPS Z5, Z5, Z5                        // d = d * d
+	VADDPS Z5, Z1, Z1                        // squares += d
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop2
+
+	SUBQ AX, SI
+	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
+	VADDPS Y5, Y1, Y7
+	VEXTRACTF128 $1, Y7, X5
+	VADDPS X5, X7, X7
+	VMOVHLPS X7, X7, X5
+	VADDPS X5, X7, X7
+	VMOVSHDUP X7, X5
+	VADDSS X5, X7, X7
+	VBROADCASTSS X7, Z7
+	VDIVPS Z2, Z7, Z7                        // var = var / cols
+	VADDPS Z3, Z7, Z7                        // var = var + eps
+	VSQRTPS Z7, Z7                           // dev = sqrt(var)
+	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
+	VMOVSS X7, (R9)                          // rstd[] = rstd
+	MOVQ R13, CX
+
+	PCALIGN $32
+loop3:
+	VMOVUPS 0(SI), Z5                        // x = x[]
+	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
+	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
+	VMOVUPS 0(DX), Z8                        // gain = gain[]
+	VMULPS Z8, Z5, Z5                        // y = xhat * gain
+	VMOVUPS 0(BX), Z8                        // bias = bias[]
+	VADDPS Z8, Z5, Z5                        // y = y + bias
+	VCVTPS2PH $0, Z5, Y5                     // h = half(y)
+	VMOVUPS Y5, 0(DI)                        // dst[] = h
+	ADDQ $32, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JNZ loop3
+
+	SUBQ AX, DX
+	SUBQ AX, BX
+	ADDQ $4, R8
+	ADDQ $4, R9
+	DECQ R12
+	JNZ row
 
 	VZEROUPPER
 	RET
@@ -1651,6 +3418,11 @@ loop:
 //
 //	one step of AdamW with moments in halves, see adamwHalfOne
 TEXT ·adamwHalfBlocks(SB), NOSPLIT, $0-84
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP adamwHalfBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ index+0(FP), DI
 	MOVQ p+8(FP), SI
 	MOVQ grad+16(FP), DX
@@ -1803,10 +3575,118 @@ loop:
 	VZEROUPPER
 	RET
 
+// adamwHalfBlocksAVX512:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne
+TEXT adamwHalfBlocksAVX512<>(SB), NOSPLIT, $0-84
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ n+40(FP), CX
+	VBROADCASTSS decay+48(FP), Z1
+	VBROADCASTSS gscale+52(FP), Z2
+	VBROADCASTSS b1+56(FP), Z3
+	VBROADCASTSS b2+60(FP), Z4
+	VBROADCASTSS a2+64(FP), Z5
+	VBROADCASTSS inv2+68(FP), Z6
+	VBROADCASTSS eps+72(FP), Z7
+	VBROADCASTSS rate+76(FP), Z8
+	VBROADCASTSS key+80(FP), Z9
+	VBROADCASTSS vectorConst<>+832(SB), Z10  // noiseMul1
+	VBROADCASTSS vectorConst<>+864(SB), Z11  // noiseMul2
+	VBROADCASTSS vectorConst<>+896(SB), Z12  // 16
+	VBROADCASTSS vectorConst<>+928(SB), Z13  // low 13 bits
+	VBROADCASTSS vectorConst<>+32(SB), Z14   // ^sign
+	VBROADCASTSS vectorConst<>+960(SB), Z15  // 65504
+	VBROADCASTSS vectorConst<>+992(SB), Z16  // 2^-14
+	VBROADCASTSS vectorConst<>+1024(SB), Z17 // ^low 13 bits
+	VBROADCASTSS vectorConst<>+1056(SB), Z18 // sign
+	VBROADCASTSS vectorConst<>+1088(SB), Z19 // Inf
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z20                       // grad = grad[]
+	VMULPS Z2, Z20, Z20                      // g = grad * gscale
+	VCVTPH2PS 0(BX), Z21                     // m = m[]
+	VSUBPS Z21, Z20, Z22                     // dm = g - m
+	VMULPS Z3, Z22, Z22                      // dm = dm * b1
+	VADDPS Z22, Z21, Z21                     // m = m + dm
+	VCVTPH2PS 0(R8), Z22                     // s = s[]
+	VMULPS Z22, Z22, Z22                     // ss = s * s
+	VMULPS Z4, Z22, Z22                      // v = ss * b2
+	VMULPS Z20, Z20, Z20                     // gg = g * g
+	VMULPS Z5, Z20, Z20                      // gg = gg * a2
+	VADDPS Z20, Z22, Z22                     // v = v + gg
+	VSQRTPS Z22, Z22                         // s = sqrt(v)
+	VPSRLD $16, Z0, Z20                      // w = index >> 16
+	VXORPS Z20, Z0, Z20                      // w = index ^ w
+	VPMULLD Z10, Z20, Z20                    // w = w * noiseMul1
+	VPSRLD $15, Z20, Z23                     // t = w >> 15
+	VXORPS Z9, Z23, Z23                      // t = t ^ key
+	VXORPS Z23, Z20, Z20                     // w = w ^ t
+	VPMULLD Z11, Z20, Z20                    // w = w * noiseMul2
+	VPADDD Z12, Z0, Z0                       // index += 16
+	VPSRLD $15, Z20, Z23                     // t = w >> 15
+	VXORPS Z23, Z20, Z20                     // w = w ^ t
+	VANDPS Z13, Z20, Z23                     // r = w & low 13 bits
+	VANDPS Z14, Z21, Z24                     // abs = m & ^sign
+	VMINPS Z24, Z15, Z24                     // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z16, Z24, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z16, K1, Z25                   // bias = bias & 2^-14
+	VADDPS Z25, Z24, Z24                     // a = a + bias
+	VPADDD Z23, Z24, Z24                     // a = a + r
+	VANDPS Z17, Z24, Z24                     // a = a & ^low 13 bits
+	VSUBPS Z25, Z24, Z24                     // a = a - bias
+	VANDPS Z18, Z21, Z23                     // sign = m & sign
+	VXORPS Z23, Z24, Z24                     // a = a ^ sign
+	VANDPS Z14, Z21, Z23                     // abs = m & ^sign
+	VCMPPS $0x11, Z19, Z23, K1               // finite = abs < Inf
+	VBLENDMPS Z24, Z21, K1, Z24              // a = finite ? a : m
+	VCVTPS2PH $0, Z24, Y24                   // h = half(a)
+	VMOVUPS Y24, 0(BX)                       // m[] = h
+	VPSRLD $19, Z20, Z20                     // r = w >> 19
+	VMINPS Z22, Z15, Z23                     // a = 65504 < s ? 65504 : s
+	VCMPPS $0x11, Z16, Z23, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z16, K1, Z24                   // bias = bias & 2^-14
+	VADDPS Z24, Z23, Z23                     // a = a + bias
+	VPADDD Z20, Z23, Z23                     // a = a + r
+	VANDPS Z17, Z23, Z23                     // a = a & ^low 13 bits
+	VSUBPS Z24, Z23, Z23                     // a = a - bias
+	VCMPPS $0x11, Z19, Z22, K1               // finite = s < Inf
+	VBLENDMPS Z23, Z22, K1, Z23              // a = finite ? a : s
+	VCVTPS2PH $0, Z23, Y23                   // h = half(a)
+	VMOVUPS Y23, 0(R8)                       // s[] = h
+	VMULPS Z6, Z22, Z22                      // den = s * inv2
+	VADDPS Z7, Z22, Z22                      // den = den + eps
+	VDIVPS Z22, Z21, Z21                     // step = m / den
+	VMULPS Z8, Z21, Z21                      // step = step * rate
+	VMOVUPS 0(SI), Z20                       // p = p[]
+	VMULPS Z1, Z20, Z20                      // p = p * decay
+	VSUBPS Z21, Z20, Z20                     // p = p - step
+	VMOVUPS Z20, 0(SI)                       // p[] = p
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // adamwHalfEMABlocks:
 //
 //	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
 TEXT ·adamwHalfEMABlocks(SB), NOSPLIT, $0-100
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP adamwHalfEMABlocksAVX512<>(SB)
+
+avx2:
 	MOVQ index+0(FP), DI
 	MOVQ p+8(FP), SI
 	MOVQ grad+16(FP), DX
@@ -1973,10 +3853,127 @@ loop:
 	VZEROUPPER
 	RET
 
+// adamwHalfEMABlocksAVX512:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT adamwHalfEMABlocksAVX512<>(SB), NOSPLIT, $0-100
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ target+40(FP), R9
+	MOVQ n+48(FP), CX
+	VBROADCASTSS decay+56(FP), Z1
+	VBROADCASTSS gscale+60(FP), Z2
+	VBROADCASTSS b1+64(FP), Z3
+	VBROADCASTSS b2+68(FP), Z4
+	VBROADCASTSS a2+72(FP), Z5
+	VBROADCASTSS inv2+76(FP), Z6
+	VBROADCASTSS eps+80(FP), Z7
+	VBROADCASTSS rate+84(FP), Z8
+	VBROADCASTSS key+88(FP), Z9
+	VBROADCASTSS mom+92(FP), Z10
+	VBROADCASTSS mom1+96(FP), Z11
+	VBROADCASTSS vectorConst<>+832(SB), Z12  // noiseMul1
+	VBROADCASTSS vectorConst<>+864(SB), Z13  // noiseMul2
+	VBROADCASTSS vectorConst<>+896(SB), Z14  // 16
+	VBROADCASTSS vectorConst<>+928(SB), Z15  // low 13 bits
+	VBROADCASTSS vectorConst<>+32(SB), Z16   // ^sign
+	VBROADCASTSS vectorConst<>+960(SB), Z17  // 65504
+	VBROADCASTSS vectorConst<>+992(SB), Z18  // 2^-14
+	VBROADCASTSS vectorConst<>+1024(SB), Z19 // ^low 13 bits
+	VBROADCASTSS vectorConst<>+1056(SB), Z20 // sign
+	VBROADCASTSS vectorConst<>+1088(SB), Z21 // Inf
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z22                       // grad = grad[]
+	VMULPS Z2, Z22, Z22                      // g = grad * gscale
+	VCVTPH2PS 0(BX), Z23                     // m = m[]
+	VSUBPS Z23, Z22, Z24                     // dm = g - m
+	VMULPS Z3, Z24, Z24                      // dm = dm * b1
+	VADDPS Z24, Z23, Z23                     // m = m + dm
+	VCVTPH2PS 0(R8), Z24                     // s = s[]
+	VMULPS Z24, Z24, Z24                     // ss = s * s
+	VMULPS Z4, Z24, Z24                      // v = ss * b2
+	VMULPS Z22, Z22, Z22                     // gg = g * g
+	VMULPS Z5, Z22, Z22                      // gg = gg * a2
+	VADDPS Z22, Z24, Z24                     // v = v + gg
+	VSQRTPS Z24, Z24                         // s = sqrt(v)
+	VPSRLD $16, Z0, Z22                      // w = index >> 16
+	VXORPS Z22, Z0, Z22                      // w = index ^ w
+	VPMULLD Z12, Z22, Z22                    // w = w * noiseMul1
+	VPSRLD $15, Z22, Z25                     // t = w >> 15
+	VXORPS Z9, Z25, Z25                      // t = t ^ key
+	VXORPS Z25, Z22, Z22                     // w = w ^ t
+	VPMULLD Z13, Z22, Z22                    // w = w * noiseMul2
+	VPADDD Z14, Z0, Z0                       // index += 16
+	VPSRLD $15, Z22, Z25                     // t = w >> 15
+	VXORPS Z25, Z22, Z22                     // w = w ^ t
+	VANDPS Z15, Z22, Z25                     // r = w & low 13 bits
+	VANDPS Z16, Z23, Z26                     // abs = m & ^sign
+	VMINPS Z26, Z17, Z26                     // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z18, Z26, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z18, K1, Z27                   // bias = bias & 2^-14
+	VADDPS Z27, Z26, Z26                     // a = a + bias
+	VPADDD Z25, Z26, Z26                     // a = a + r
+	VANDPS Z19, Z26, Z26                     // a = a & ^low 13 bits
+	VSUBPS Z27, Z26, Z26                     // a = a - bias
+	VANDPS Z20, Z23, Z25                     // sign = m & sign
+	VXORPS Z25, Z26, Z26                     // a = a ^ sign
+	VANDPS Z16, Z23, Z25                     // abs = m & ^sign
+	VCMPPS $0x11, Z21, Z25, K1               // finite = abs < Inf
+	VBLENDMPS Z26, Z23, K1, Z26              // a = finite ? a : m
+	VCVTPS2PH $0, Z26, Y26                   // h = half(a)
+	VMOVUPS Y26, 0(BX)                       // m[] = h
+	VPSRLD $19, Z22, Z22                     // r = w >> 19
+	VMINPS Z24, Z17, Z25                     // a = 65504 < s ? 65504 : s
+	VCMPPS $0x11, Z18, Z25, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z18, K1, Z26                   // bias = bias & 2^-14
+	VADDPS Z26, Z25, Z25                     // a = a + bias
+	VPADDD Z22, Z25, Z25                     // a = a + r
+	VANDPS Z19, Z25, Z25                     // a = a & ^low 13 bits
+	VSUBPS Z26, Z25, Z25                     // a = a - bias
+	VCMPPS $0x11, Z21, Z24, K1               // finite = s < Inf
+	VBLENDMPS Z25, Z24, K1, Z25              // a = finite ? a : s
+	VCVTPS2PH $0, Z25, Y25                   // h = half(a)
+	VMOVUPS Y25, 0(R8)                       // s[] = h
+	VMULPS Z6, Z24, Z24                      // den = s * inv2
+	VADDPS Z7, Z24, Z24                      // den = den + eps
+	VDIVPS Z24, Z23, Z23                     // step = m / den
+	VMULPS Z8, Z23, Z23                      // step = step * rate
+	VMOVUPS 0(SI), Z22                       // p = p[]
+	VMULPS Z1, Z22, Z22                      // p = p * decay
+	VSUBPS Z23, Z22, Z22                     // p = p - step
+	VMOVUPS Z22, 0(SI)                       // p[] = p
+	VMOVUPS 0(R9), Z23                       // target = target[]
+	VMULPS Z10, Z23, Z23                     // a = target * mom
+	VMULPS Z11, Z22, Z22                     // b = p * mom1
+	VADDPS Z22, Z23, Z23                     // a = a + b
+	VMOVUPS Z23, 0(R9)                       // target[] = a
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $64, R9
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
+	VZEROUPPER
+	RET
+
 // adamwHalfEMAHalfBlocks:
 //
 //	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
 TEXT ·adamwHalfEMAHalfBlocks(SB), NOSPLIT, $0-100
+	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
+	JEQ avx2
+	JMP adamwHalfEMAHalfBlocksAVX512<>(SB)
+
+avx2:
 	MOVQ index+0(FP), DI
 	MOVQ p+8(FP), SI
 	MOVQ grad+16(FP), DX
@@ -2173,6 +4170,134 @@ loop:
 
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// adamwHalfEMAHalfBlocksAVX512:
+//
+//	one step of AdamW with moments in halves, see adamwHalfOne; target[i] = mom*target[i] + mom1*p[i]
+TEXT adamwHalfEMAHalfBlocksAVX512<>(SB), NOSPLIT, $0-100
+	MOVQ index+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ grad+16(FP), DX
+	MOVQ m+24(FP), BX
+	MOVQ s+32(FP), R8
+	MOVQ target+40(FP), R9
+	MOVQ n+48(FP), CX
+	VBROADCASTSS decay+56(FP), Z1
+	VBROADCASTSS gscale+60(FP), Z2
+	VBROADCASTSS b1+64(FP), Z3
+	VBROADCASTSS b2+68(FP), Z4
+	VBROADCASTSS a2+72(FP), Z5
+	VBROADCASTSS inv2+76(FP), Z6
+	VBROADCASTSS eps+80(FP), Z7
+	VBROADCASTSS rate+84(FP), Z8
+	VBROADCASTSS key+88(FP), Z9
+	VBROADCASTSS mom+92(FP), Z10
+	VBROADCASTSS mom1+96(FP), Z11
+	VBROADCASTSS vectorConst<>+832(SB), Z12  // noiseMul1
+	VBROADCASTSS vectorConst<>+864(SB), Z13  // noiseMul2
+	VBROADCASTSS vectorConst<>+896(SB), Z14  // 16
+	VBROADCASTSS vectorConst<>+928(SB), Z15  // low 13 bits
+	VBROADCASTSS vectorConst<>+32(SB), Z16   // ^sign
+	VBROADCASTSS vectorConst<>+960(SB), Z17  // 65504
+	VBROADCASTSS vectorConst<>+992(SB), Z18  // 2^-14
+	VBROADCASTSS vectorConst<>+1024(SB), Z19 // ^low 13 bits
+	VBROADCASTSS vectorConst<>+1056(SB), Z20 // sign
+	VBROADCASTSS vectorConst<>+1088(SB), Z21 // Inf
+	VMOVUPS 0(DI), Z0
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(DX), Z22                       // grad = grad[]
+	VMULPS Z2, Z22, Z22                      // g = grad * gscale
+	VCVTPH2PS 0(BX), Z23                     // m = m[]
+	VSUBPS Z23, Z22, Z24                     // dm = g - m
+	VMULPS Z3, Z24, Z24                      // dm = dm * b1
+	VADDPS Z24, Z23, Z23                     // m = m + dm
+	VCVTPH2PS 0(R8), Z24                     // s = s[]
+	VMULPS Z24, Z24, Z24                     // ss = s * s
+	VMULPS Z4, Z24, Z24                      // v = ss * b2
+	VMULPS Z22, Z22, Z22                     // gg = g * g
+	VMULPS Z5, Z22, Z22                      // gg = gg * a2
+	VADDPS Z22, Z24, Z24                     // v = v + gg
+	VSQRTPS Z24, Z24                         // s = sqrt(v)
+	VPSRLD $16, Z0, Z22                      // w = index >> 16
+	VXORPS Z22, Z0, Z22                      // w = index ^ w
+	VPMULLD Z12, Z22, Z22                    // w = w * noiseMul1
+	VPSRLD $15, Z22, Z25                     // t = w >> 15
+	VXORPS Z9, Z25, Z25                      // t = t ^ key
+	VXORPS Z25, Z22, Z22                     // w = w ^ t
+	VPMULLD Z13, Z22, Z22                    // w = w * noiseMul2
+	VPADDD Z14, Z0, Z0                       // index += 16
+	VPSRLD $15, Z22, Z25                     // t = w >> 15
+	VXORPS Z25, Z22, Z22                     // w = w ^ t
+	VANDPS Z15, Z22, Z25                     // r = w & low 13 bits
+	VANDPS Z16, Z23, Z26                     // abs = m & ^sign
+	VMINPS Z26, Z17, Z26                     // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z18, Z26, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z18, K1, Z27                   // bias = bias & 2^-14
+	VADDPS Z27, Z26, Z26                     // a = a + bias
+	VPADDD Z25, Z26, Z26                     // a = a + r
+	VANDPS Z19, Z26, Z26                     // a = a & ^low 13 bits
+	VSUBPS Z27, Z26, Z26                     // a = a - bias
+	VANDPS Z20, Z23, Z25                     // sign = m & sign
+	VXORPS Z25, Z26, Z26                     // a = a ^ sign
+	VANDPS Z16, Z23, Z25                     // abs = m & ^sign
+	VCMPPS $0x11, Z21, Z25, K1               // finite = abs < Inf
+	VBLENDMPS Z26, Z23, K1, Z26              // a = finite ? a : m
+	VCVTPS2PH $0, Z26, Y26                   // h = half(a)
+	VMOVUPS Y26, 0(BX)                       // m[] = h
+	VPSRLD $19, Z22, Z25                     // r = w >> 19
+	VMINPS Z24, Z17, Z26                     // a = 65504 < s ? 65504 : s
+	VCMPPS $0x11, Z18, Z26, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z18, K1, Z27                   // bias = bias & 2^-14
+	VADDPS Z27, Z26, Z26                     // a = a + bias
+	VPADDD Z25, Z26, Z26                     // a = a + r
+	VANDPS Z19, Z26, Z26                     // a = a & ^low 13 bits
+	VSUBPS Z27, Z26, Z26                     // a = a - bias
+	VCMPPS $0x11, Z21, Z24, K1               // finite = s < Inf
+	VBLENDMPS Z26, Z24, K1, Z26              // a = finite ? a : s
+	VCVTPS2PH $0, Z26, Y26                   // h = half(a)
+	VMOVUPS Y26, 0(R8)                       // s[] = h
+	VMULPS Z6, Z24, Z24                      // den = s * inv2
+	VADDPS Z7, Z24, Z24                      // den = den + eps
+	VDIVPS Z24, Z23, Z23                     // step = m / den
+	VMULPS Z8, Z23, Z23                      // step = step * rate
+	VMOVUPS 0(SI), Z24                       // p = p[]
+	VMULPS Z1, Z24, Z24                      // p = p * decay
+	VSUBPS Z23, Z24, Z24                     // p = p - step
+	VMOVUPS Z24, 0(SI)                       // p[] = p
+	VCVTPH2PS 0(R9), Z23                     // target = target[]
+	VMULPS Z10, Z23, Z23                     // a = target * mom
+	VMULPS Z11, Z24, Z24                     // b = p * mom1
+	VADDPS Z24, Z23, Z23                     // a = a + b
+	VPMULLD Z12, Z22, Z22                    // w = w * noiseMul1
+	VPSRLD $19, Z22, Z22                     // r = w >> 19
+	VANDPS Z16, Z23, Z24                     // abs = a & ^sign
+	VMINPS Z24, Z17, Z24                     // a = 65504 < abs ? 65504 : abs
+	VCMPPS $0x11, Z18, Z24, K1               // bias = a < 2^-14
+	VMOVAPS.Z Z18, K1, Z25                   // bias = bias & 2^-14
+	VADDPS Z25, Z24, Z24                     // a = a + bias
+	VPADDD Z22, Z24, Z24                     // a = a + r
+	VANDPS Z19, Z24, Z24                     // a = a & ^low 13 bits
+	VSUBPS Z25, Z24, Z24                     // a = a - bias
+	VANDPS Z20, Z23, Z22                     // sign = a & sign
+	VXORPS Z22, Z24, Z24                     // a = a ^ sign
+	VANDPS Z16, Z23, Z22                     // abs = a & ^sign
+	VCMPPS $0x11, Z21, Z22, K1               // finite = abs < Inf
+	VBLENDMPS Z24, Z23, K1, Z24              // a = finite ? a : a
+	VCVTPS2PH $0, Z24, Y24                   // h = half(a)
+	VMOVUPS Y24, 0(R9)                       // target[] = h
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $32, R9
+	SUBQ $16, CX
+	JNZ loop
+
+	VMOVUPS Z0, 0(DI)
 	VZEROUPPER
 	RET
 

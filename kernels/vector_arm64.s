@@ -885,467 +885,582 @@ loop:
 	FMOVQ F7, 48(R1)
 	RET
 
-// sumRowBlocks:
+// layerNormRows:
 //
-//	l[i%16] += x[i]
-TEXT ·sumRowBlocks(SB), NOSPLIT, $0-24
-	MOVD l+0(FP), R0
-	MOVD x+8(FP), R1
-	MOVD n+16(FP), R9
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVQ 48(R0), F3
-
-	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F4                          // x = x[]
-	FMOVQ 16(R1), F5
-	FMOVQ 32(R1), F6
-	FMOVQ 48(R1), F7
-	FADD4S(0, 0, 4)                          // l += x
-	FADD4S(1, 1, 5)
-	FADD4S(2, 2, 6)
-	FADD4S(3, 3, 7)
-	ADD $64, R1
-	SUBS $16, R9
-	BNE loop
-
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	RET
-
-// sumSquaredDeviationsBlocks:
-//
-//	l[i%16] += (x[i]-mean)*(x[i]-mean)
-TEXT ·sumSquaredDeviationsBlocks(SB), NOSPLIT, $0-28
-	MOVD l+0(FP), R0
-	MOVD x+8(FP), R1
-	MOVD n+16(FP), R9
-	FMOVS mean+24(FP), F4
-	VDUP V4.S[0], V4.S4
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVQ 48(R0), F3
-
-	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F5                          // x = x[]
-	FMOVQ 16(R1), F6
-	FMOVQ 32(R1), F7
-	FMOVQ 48(R1), F8
-	FSUB4S(5, 5, 4)                          // d = x - mean
-	FSUB4S(6, 6, 4)
-	FSUB4S(7, 7, 4)
-	FSUB4S(8, 8, 4)
-	FMUL4S(5, 5, 5)                          // d = d * d
-	FMUL4S(6, 6, 6)
-	FMUL4S(7, 7, 7)
-	FMUL4S(8, 8, 8)
-	FADD4S(0, 0, 5)                          // l += d
-	FADD4S(1, 1, 6)
-	FADD4S(2, 2, 7)
-	FADD4S(3, 3, 8)
-	ADD $64, R1
-	SUBS $16, R9
-	BNE loop
-
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	RET
-
-// normalizeBlocks:
-//
-//	dst[i] = (x[i]-mean)*rstd
-TEXT ·normalizeBlocks(SB), NOSPLIT, $0-32
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd
+TEXT ·layerNormRows(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
-	MOVD n+16(FP), R9
-	FMOVS mean+24(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+28(FP), F1
-	VDUP V1.S[0], V1.S4
+	MOVD mean+16(FP), R2
+	MOVD rstd+24(FP), R3
+	MOVD rows+32(FP), R12
+	MOVD n+40(FP), R13
+	LSL $2, R13, R10
+	MOVD $vectorConst<>(SB), R11
+	FMOVS cols+48(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS eps+52(FP), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 0(R11), F10                        // 1
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16              // sum = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R13, R9
 
 	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F2                          // x = x[]
-	FMOVQ 16(R1), F3
-	FMOVQ 32(R1), F4
-	FMOVQ 48(R1), F5
-	FSUB4S(2, 2, 0)                          // xhat = x - mean
-	FSUB4S(3, 3, 0)
-	FSUB4S(4, 4, 0)
-	FSUB4S(5, 5, 0)
-	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
-	FMUL4S(3, 3, 1)
-	FMUL4S(4, 4, 1)
-	FMUL4S(5, 5, 1)
-	FMOVQ F2, 0(R0)                          // dst[] = xhat
-	FMOVQ F3, 16(R0)
-	FMOVQ F4, 32(R0)
-	FMOVQ F5, 48(R0)
+loop1:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FADD4S(0, 0, 11)                         // sum += x
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	FADD4S(12, 0, 2)                         // mean = sum of the lanes of sum
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // mean = mean / cols
+	FMOVS F12, (R2)                          // mean[] = mean
+	VEOR V4.B16, V4.B16, V4.B16              // squares = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F13
+	FMOVQ 32(R1), F14
+	FMOVQ 48(R1), F15
+	FSUB4S(11, 11, 12)                       // d = x - mean
+	FSUB4S(13, 13, 12)
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FMUL4S(11, 11, 11)                       // d = d * d
+	FMUL4S(13, 13, 13)
+	FMUL4S(14, 14, 14)
+	FMUL4S(15, 15, 15)
+	FADD4S(4, 4, 11)                         // squares += d
+	FADD4S(5, 5, 13)
+	FADD4S(6, 6, 14)
+	FADD4S(7, 7, 15)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop2
+
+	SUB R10, R1
+	FADD4S(13, 4, 6)                         // var = sum of the lanes of squares
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // var = var / cols
+	FADD4S(13, 13, 9)                        // var = var + eps
+	FSQRT4S(13, 13)                          // dev = sqrt(var)
+	FDIV4S(13, 10, 13)                       // rstd = 1 / dev
+	FMOVS F13, (R3)                          // rstd[] = rstd
+	MOVD R13, R9
+
+	PCALIGN $16
+loop3:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F14
+	FMOVQ 32(R1), F15
+	FMOVQ 48(R1), F16
+	FSUB4S(11, 11, 12)                       // xhat = x - mean
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FSUB4S(16, 16, 12)
+	FMUL4S(11, 11, 13)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FMOVQ F11, 0(R0)                         // dst[] = xhat
+	FMOVQ F14, 16(R0)
+	FMOVQ F15, 32(R0)
+	FMOVQ F16, 48(R0)
 	ADD $64, R0
 	ADD $64, R1
 	SUBS $16, R9
-	BNE loop
+	BNE loop3
+
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R12
+	BNE row
 
 	RET
 
-// normalizeAffineBlocks:
+// addLayerNormGradRows:
 //
-//	dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]
-TEXT ·normalizeAffineBlocks(SB), NOSPLIT, $0-48
+//	g[i] = dy[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT ·addLayerNormGradRows(SB), NOSPLIT, $0-60
+	MOVD dx+0(FP), R0
+	MOVD dy+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD mean+24(FP), R3
+	MOVD rstd+32(FP), R4
+	MOVD rows+40(FP), R12
+	MOVD n+48(FP), R13
+	LSL $2, R13, R10
+	FMOVS cols+56(FP), F8
+	VDUP V8.S[0], V8.S4
+
+row:
+	VLD1R (R3), [V9.S4]                      // mean = mean[]
+	VLD1R (R4), [V10.S4]                     // rstd = rstd[]
+	VEOR V0.B16, V0.B16, V0.B16              // sumG = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16              // sumGX = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
+
+	PCALIGN $16
+loop1:
+	FMOVQ 0(R1), F11                         // dy = dy[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FADD4S(0, 0, 11)                         // sumG += dy
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	FMOVQ 0(R2), F15                         // x = x[]
+	FMOVQ 16(R2), F16
+	FMOVQ 32(R2), F17
+	FMOVQ 48(R2), F18
+	FSUB4S(15, 15, 9)                        // xhat = x - mean
+	FSUB4S(16, 16, 9)
+	FSUB4S(17, 17, 9)
+	FSUB4S(18, 18, 9)
+	FMUL4S(15, 15, 10)                       // xhat = xhat * rstd
+	FMUL4S(16, 16, 10)
+	FMUL4S(17, 17, 10)
+	FMUL4S(18, 18, 10)
+	FMUL4S(11, 11, 15)                       // v = dy * xhat
+	FMUL4S(12, 12, 16)
+	FMUL4S(13, 13, 17)
+	FMUL4S(14, 14, 18)
+	FADD4S(4, 4, 11)                         // sumGX += v
+	FADD4S(5, 5, 12)
+	FADD4S(6, 6, 13)
+	FADD4S(7, 7, 14)
+	ADD $64, R1
+	ADD $64, R2
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	SUB R10, R2
+	FADD4S(12, 0, 2)                         // meanG = sum of the lanes of sumG
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // meanG = meanG / cols
+	FADD4S(13, 4, 6)                         // meanGX = sum of the lanes of sumGX
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // meanGX = meanGX / cols
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R2), F11                         // x = x[]
+	FMOVQ 16(R2), F14
+	FMOVQ 32(R2), F15
+	FMOVQ 48(R2), F16
+	FSUB4S(11, 11, 9)                        // xhat = x - mean
+	FSUB4S(14, 14, 9)
+	FSUB4S(15, 15, 9)
+	FSUB4S(16, 16, 9)
+	FMUL4S(11, 11, 10)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 10)
+	FMUL4S(15, 15, 10)
+	FMUL4S(16, 16, 10)
+	FMUL4S(11, 11, 13)                       // hat = xhat * meanGX
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FMOVQ 0(R1), F17                         // dy = dy[]
+	FMOVQ 16(R1), F18
+	FMOVQ 32(R1), F19
+	FMOVQ 48(R1), F20
+	FSUB4S(17, 17, 12)                       // v = dy - meanG
+	FSUB4S(18, 18, 12)
+	FSUB4S(19, 19, 12)
+	FSUB4S(20, 20, 12)
+	FSUB4S(17, 17, 11)                       // v = v - hat
+	FSUB4S(18, 18, 14)
+	FSUB4S(19, 19, 15)
+	FSUB4S(20, 20, 16)
+	FMUL4S(17, 17, 10)                       // v = v * rstd
+	FMUL4S(18, 18, 10)
+	FMUL4S(19, 19, 10)
+	FMUL4S(20, 20, 10)
+	FMOVQ 0(R0), F11                         // dx = dx[]
+	FMOVQ 16(R0), F14
+	FMOVQ 32(R0), F15
+	FMOVQ 48(R0), F16
+	FADD4S(11, 11, 17)                       // dx = dx + v
+	FADD4S(14, 14, 18)
+	FADD4S(15, 15, 19)
+	FADD4S(16, 16, 20)
+	FMOVQ F11, 0(R0)                         // dx[] = dx
+	FMOVQ F14, 16(R0)
+	FMOVQ F15, 32(R0)
+	FMOVQ F16, 48(R0)
+	ADD $64, R0
+	ADD $64, R1
+	ADD $64, R2
+	SUBS $16, R9
+	BNE loop2
+
+	ADD $4, R3
+	ADD $4, R4
+	SUBS $1, R12
+	BNE row
+
+	RET
+
+// layerNormAffineRows:
+//
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]
+TEXT ·layerNormAffineRows(SB), NOSPLIT, $0-72
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
 	MOVD gain+16(FP), R2
 	MOVD bias+24(FP), R3
-	MOVD n+32(FP), R9
-	FMOVS mean+40(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+44(FP), F1
-	VDUP V1.S[0], V1.S4
+	MOVD mean+32(FP), R4
+	MOVD rstd+40(FP), R5
+	MOVD rows+48(FP), R12
+	MOVD n+56(FP), R13
+	LSL $2, R13, R10
+	MOVD $vectorConst<>(SB), R11
+	FMOVS cols+64(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS eps+68(FP), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 0(R11), F10                        // 1
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16              // sum = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R13, R9
 
 	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F2                          // x = x[]
-	FMOVQ 16(R1), F3
-	FMOVQ 32(R1), F4
-	FMOVQ 48(R1), F5
-	FSUB4S(2, 2, 0)                          // xhat = x - mean
-	FSUB4S(3, 3, 0)
-	FSUB4S(4, 4, 0)
-	FSUB4S(5, 5, 0)
-	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
-	FMUL4S(3, 3, 1)
-	FMUL4S(4, 4, 1)
-	FMUL4S(5, 5, 1)
-	FMOVQ 0(R2), F6                          // gain = gain[]
-	FMOVQ 16(R2), F7
-	FMOVQ 32(R2), F8
-	FMOVQ 48(R2), F9
-	FMUL4S(2, 2, 6)                          // y = xhat * gain
-	FMUL4S(3, 3, 7)
-	FMUL4S(4, 4, 8)
-	FMUL4S(5, 5, 9)
-	FMOVQ 0(R3), F6                          // bias = bias[]
-	FMOVQ 16(R3), F7
-	FMOVQ 32(R3), F8
-	FMOVQ 48(R3), F9
-	FADD4S(2, 2, 6)                          // y = y + bias
-	FADD4S(3, 3, 7)
-	FADD4S(4, 4, 8)
-	FADD4S(5, 5, 9)
-	FMOVQ F2, 0(R0)                          // dst[] = y
-	FMOVQ F3, 16(R0)
-	FMOVQ F4, 32(R0)
-	FMOVQ F5, 48(R0)
+loop1:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FADD4S(0, 0, 11)                         // sum += x
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	FADD4S(12, 0, 2)                         // mean = sum of the lanes of sum
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // mean = mean / cols
+	FMOVS F12, (R4)                          // mean[] = mean
+	VEOR V4.B16, V4.B16, V4.B16              // squares = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F13
+	FMOVQ 32(R1), F14
+	FMOVQ 48(R1), F15
+	FSUB4S(11, 11, 12)                       // d = x - mean
+	FSUB4S(13, 13, 12)
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FMUL4S(11, 11, 11)                       // d = d * d
+	FMUL4S(13, 13, 13)
+	FMUL4S(14, 14, 14)
+	FMUL4S(15, 15, 15)
+	FADD4S(4, 4, 11)                         // squares += d
+	FADD4S(5, 5, 13)
+	FADD4S(6, 6, 14)
+	FADD4S(7, 7, 15)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop2
+
+	SUB R10, R1
+	FADD4S(13, 4, 6)                         // var = sum of the lanes of squares
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // var = var / cols
+	FADD4S(13, 13, 9)                        // var = var + eps
+	FSQRT4S(13, 13)                          // dev = sqrt(var)
+	FDIV4S(13, 10, 13)                       // rstd = 1 / dev
+	FMOVS F13, (R5)                          // rstd[] = rstd
+	MOVD R13, R9
+
+	PCALIGN $16
+loop3:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F14
+	FMOVQ 32(R1), F15
+	FMOVQ 48(R1), F16
+	FSUB4S(11, 11, 12)                       // xhat = x - mean
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FSUB4S(16, 16, 12)
+	FMUL4S(11, 11, 13)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FMOVQ 0(R2), F17                         // gain = gain[]
+	FMOVQ 16(R2), F18
+	FMOVQ 32(R2), F19
+	FMOVQ 48(R2), F20
+	FMUL4S(11, 11, 17)                       // y = xhat * gain
+	FMUL4S(14, 14, 18)
+	FMUL4S(15, 15, 19)
+	FMUL4S(16, 16, 20)
+	FMOVQ 0(R3), F17                         // bias = bias[]
+	FMOVQ 16(R3), F18
+	FMOVQ 32(R3), F19
+	FMOVQ 48(R3), F20
+	FADD4S(11, 11, 17)                       // y = y + bias
+	FADD4S(14, 14, 18)
+	FADD4S(15, 15, 19)
+	FADD4S(16, 16, 20)
+	FMOVQ F11, 0(R0)                         // dst[] = y
+	FMOVQ F14, 16(R0)
+	FMOVQ F15, 32(R0)
+	FMOVQ F16, 48(R0)
 	ADD $64, R0
 	ADD $64, R1
 	ADD $64, R2
 	ADD $64, R3
 	SUBS $16, R9
-	BNE loop
+	BNE loop3
+
+	SUB R10, R2
+	SUB R10, R3
+	ADD $4, R4
+	ADD $4, R5
+	SUBS $1, R12
+	BNE row
 
 	RET
 
-// layerNormSumsBlocks:
+// addLayerNormGainGradRows:
 //
-//	v = dy[i]; sumG[i%16] += v; sumGX[i%16] += v*((x[i]-mean)*rstd)
-TEXT ·layerNormSumsBlocks(SB), NOSPLIT, $0-48
-	MOVD sumG+0(FP), R0
-	MOVD sumGX+8(FP), R1
-	MOVD dy+16(FP), R2
-	MOVD x+24(FP), R3
-	MOVD n+32(FP), R9
-	FMOVS mean+40(FP), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS rstd+44(FP), F9
-	VDUP V9.S[0], V9.S4
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVQ 48(R0), F3
-	FMOVQ 0(R1), F4
-	FMOVQ 16(R1), F5
-	FMOVQ 32(R1), F6
-	FMOVQ 48(R1), F7
-
-	PCALIGN $16
-loop:
-	FMOVQ 0(R2), F10                         // dy = dy[]
-	FMOVQ 16(R2), F11
-	FMOVQ 32(R2), F12
-	FMOVQ 48(R2), F13
-	FADD4S(0, 0, 10)                         // sumG += dy
-	FADD4S(1, 1, 11)
-	FADD4S(2, 2, 12)
-	FADD4S(3, 3, 13)
-	FMOVQ 0(R3), F14                         // x = x[]
-	FMOVQ 16(R3), F15
-	FMOVQ 32(R3), F16
-	FMOVQ 48(R3), F17
-	FSUB4S(14, 14, 8)                        // xhat = x - mean
-	FSUB4S(15, 15, 8)
-	FSUB4S(16, 16, 8)
-	FSUB4S(17, 17, 8)
-	FMUL4S(14, 14, 9)                        // xhat = xhat * rstd
-	FMUL4S(15, 15, 9)
-	FMUL4S(16, 16, 9)
-	FMUL4S(17, 17, 9)
-	FMUL4S(10, 10, 14)                       // v = dy * xhat
-	FMUL4S(11, 11, 15)
-	FMUL4S(12, 12, 16)
-	FMUL4S(13, 13, 17)
-	FADD4S(4, 4, 10)                         // sumGX += v
-	FADD4S(5, 5, 11)
-	FADD4S(6, 6, 12)
-	FADD4S(7, 7, 13)
-	ADD $64, R2
-	ADD $64, R3
-	SUBS $16, R9
-	BNE loop
-
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	FMOVQ F4, 0(R1)
-	FMOVQ F5, 16(R1)
-	FMOVQ F6, 32(R1)
-	FMOVQ F7, 48(R1)
-	RET
-
-// addLayerNormGradBlocks:
-//
-//	dx[i] += rstd*(dy[i] - meanG - (x[i]-mean)*rstd*meanGX)
-TEXT ·addLayerNormGradBlocks(SB), NOSPLIT, $0-48
-	MOVD dx+0(FP), R0
-	MOVD dy+8(FP), R1
-	MOVD x+16(FP), R2
-	MOVD n+24(FP), R9
-	FMOVS mean+32(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+36(FP), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS meanG+40(FP), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS meanGX+44(FP), F3
-	VDUP V3.S[0], V3.S4
-
-	PCALIGN $16
-loop:
-	FMOVQ 0(R2), F4                          // x = x[]
-	FMOVQ 16(R2), F5
-	FMOVQ 32(R2), F6
-	FMOVQ 48(R2), F7
-	FSUB4S(4, 4, 0)                          // xhat = x - mean
-	FSUB4S(5, 5, 0)
-	FSUB4S(6, 6, 0)
-	FSUB4S(7, 7, 0)
-	FMUL4S(4, 4, 1)                          // xhat = xhat * rstd
-	FMUL4S(5, 5, 1)
-	FMUL4S(6, 6, 1)
-	FMUL4S(7, 7, 1)
-	FMUL4S(4, 4, 3)                          // hat = xhat * meanGX
-	FMUL4S(5, 5, 3)
-	FMUL4S(6, 6, 3)
-	FMUL4S(7, 7, 3)
-	FMOVQ 0(R1), F8                          // dy = dy[]
-	FMOVQ 16(R1), F9
-	FMOVQ 32(R1), F10
-	FMOVQ 48(R1), F11
-	FSUB4S(8, 8, 2)                          // v = dy - meanG
-	FSUB4S(9, 9, 2)
-	FSUB4S(10, 10, 2)
-	FSUB4S(11, 11, 2)
-	FSUB4S(8, 8, 4)                          // v = v - hat
-	FSUB4S(9, 9, 5)
-	FSUB4S(10, 10, 6)
-	FSUB4S(11, 11, 7)
-	FMUL4S(8, 8, 1)                          // v = v * rstd
-	FMUL4S(9, 9, 1)
-	FMUL4S(10, 10, 1)
-	FMUL4S(11, 11, 1)
-	FMOVQ 0(R0), F4                          // dx = dx[]
-	FMOVQ 16(R0), F5
-	FMOVQ 32(R0), F6
-	FMOVQ 48(R0), F7
-	FADD4S(4, 4, 8)                          // dx = dx + v
-	FADD4S(5, 5, 9)
-	FADD4S(6, 6, 10)
-	FADD4S(7, 7, 11)
-	FMOVQ F4, 0(R0)                          // dx[] = dx
-	FMOVQ F5, 16(R0)
-	FMOVQ F6, 32(R0)
-	FMOVQ F7, 48(R0)
-	ADD $64, R0
-	ADD $64, R1
-	ADD $64, R2
-	SUBS $16, R9
-	BNE loop
-
-	RET
-
-// layerNormGainSumsBlocks:
-//
-//	v = dy[i]*gain[i]; sumG[i%16] += v; sumGX[i%16] += v*((x[i]-mean)*rstd)
-TEXT ·layerNormGainSumsBlocks(SB), NOSPLIT, $0-56
-	MOVD sumG+0(FP), R0
-	MOVD sumGX+8(FP), R1
-	MOVD dy+16(FP), R2
-	MOVD x+24(FP), R3
-	MOVD gain+32(FP), R4
-	MOVD n+40(FP), R9
-	FMOVS mean+48(FP), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS rstd+52(FP), F9
-	VDUP V9.S[0], V9.S4
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVQ 48(R0), F3
-	FMOVQ 0(R1), F4
-	FMOVQ 16(R1), F5
-	FMOVQ 32(R1), F6
-	FMOVQ 48(R1), F7
-
-	PCALIGN $16
-loop:
-	FMOVQ 0(R2), F10                         // dy = dy[]
-	FMOVQ 16(R2), F11
-	FMOVQ 32(R2), F12
-	FMOVQ 48(R2), F13
-	FMOVQ 0(R4), F14                         // gain = gain[]
-	FMOVQ 16(R4), F15
-	FMOVQ 32(R4), F16
-	FMOVQ 48(R4), F17
-	FMUL4S(10, 10, 14)                       // g = dy * gain
-	FMUL4S(11, 11, 15)
-	FMUL4S(12, 12, 16)
-	FMUL4S(13, 13, 17)
-	FADD4S(0, 0, 10)                         // sumG += g
-	FADD4S(1, 1, 11)
-	FADD4S(2, 2, 12)
-	FADD4S(3, 3, 13)
-	FMOVQ 0(R3), F14                         // x = x[]
-	FMOVQ 16(R3), F15
-	FMOVQ 32(R3), F16
-	FMOVQ 48(R3), F17
-	FSUB4S(14, 14, 8)                        // xhat = x - mean
-	FSUB4S(15, 15, 8)
-	FSUB4S(16, 16, 8)
-	FSUB4S(17, 17, 8)
-	FMUL4S(14, 14, 9)                        // xhat = xhat * rstd
-	FMUL4S(15, 15, 9)
-	FMUL4S(16, 16, 9)
-	FMUL4S(17, 17, 9)
-	FMUL4S(10, 10, 14)                       // v = g * xhat
-	FMUL4S(11, 11, 15)
-	FMUL4S(12, 12, 16)
-	FMUL4S(13, 13, 17)
-	FADD4S(4, 4, 10)                         // sumGX += v
-	FADD4S(5, 5, 11)
-	FADD4S(6, 6, 12)
-	FADD4S(7, 7, 13)
-	ADD $64, R2
-	ADD $64, R3
-	ADD $64, R4
-	SUBS $16, R9
-	BNE loop
-
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	FMOVQ F4, 0(R1)
-	FMOVQ F5, 16(R1)
-	FMOVQ F6, 32(R1)
-	FMOVQ F7, 48(R1)
-	RET
-
-// addLayerNormGainGradBlocks:
-//
-//	dx[i] += rstd*(dy[i]*gain[i] - meanG - (x[i]-mean)*rstd*meanGX)
-TEXT ·addLayerNormGainGradBlocks(SB), NOSPLIT, $0-56
+//	g[i] = dy[i]*gain[i]; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))
+TEXT ·addLayerNormGainGradRows(SB), NOSPLIT, $0-68
 	MOVD dx+0(FP), R0
 	MOVD dy+8(FP), R1
 	MOVD x+16(FP), R2
 	MOVD gain+24(FP), R3
-	MOVD n+32(FP), R9
-	FMOVS mean+40(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+44(FP), F1
-	VDUP V1.S[0], V1.S4
-	FMOVS meanG+48(FP), F2
-	VDUP V2.S[0], V2.S4
-	FMOVS meanGX+52(FP), F3
-	VDUP V3.S[0], V3.S4
+	MOVD mean+32(FP), R4
+	MOVD rstd+40(FP), R5
+	MOVD rows+48(FP), R12
+	MOVD n+56(FP), R13
+	LSL $2, R13, R10
+	FMOVS cols+64(FP), F8
+	VDUP V8.S[0], V8.S4
+
+row:
+	VLD1R (R4), [V9.S4]                      // mean = mean[]
+	VLD1R (R5), [V10.S4]                     // rstd = rstd[]
+	VEOR V0.B16, V0.B16, V0.B16              // sumG = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16              // sumGX = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
 
 	PCALIGN $16
-loop:
-	FMOVQ 0(R2), F4                          // x = x[]
-	FMOVQ 16(R2), F5
-	FMOVQ 32(R2), F6
-	FMOVQ 48(R2), F7
-	FSUB4S(4, 4, 0)                          // xhat = x - mean
-	FSUB4S(5, 5, 0)
-	FSUB4S(6, 6, 0)
-	FSUB4S(7, 7, 0)
-	FMUL4S(4, 4, 1)                          // xhat = xhat * rstd
-	FMUL4S(5, 5, 1)
-	FMUL4S(6, 6, 1)
-	FMUL4S(7, 7, 1)
-	FMUL4S(4, 4, 3)                          // hat = xhat * meanGX
-	FMUL4S(5, 5, 3)
-	FMUL4S(6, 6, 3)
-	FMUL4S(7, 7, 3)
-	FMOVQ 0(R1), F8                          // dy = dy[]
-	FMOVQ 16(R1), F9
-	FMOVQ 32(R1), F10
-	FMOVQ 48(R1), F11
-	FMOVQ 0(R3), F12                         // gain = gain[]
-	FMOVQ 16(R3), F13
-	FMOVQ 32(R3), F14
-	FMOVQ 48(R3), F15
-	FMUL4S(8, 8, 12)                         // g = dy * gain
-	FMUL4S(9, 9, 13)
-	FMUL4S(10, 10, 14)
-	FMUL4S(11, 11, 15)
-	FSUB4S(8, 8, 2)                          // v = g - meanG
-	FSUB4S(9, 9, 2)
-	FSUB4S(10, 10, 2)
-	FSUB4S(11, 11, 2)
-	FSUB4S(8, 8, 4)                          // v = v - hat
-	FSUB4S(9, 9, 5)
-	FSUB4S(10, 10, 6)
-	FSUB4S(11, 11, 7)
-	FMUL4S(8, 8, 1)                          // v = v * rstd
-	FMUL4S(9, 9, 1)
-	FMUL4S(10, 10, 1)
-	FMUL4S(11, 11, 1)
-	FMOVQ 0(R0), F4                          // dx = dx[]
-	FMOVQ 16(R0), F5
-	FMOVQ 32(R0), F6
-	FMOVQ 48(R0), F7
-	FADD4S(4, 4, 8)                          // dx = dx + v
-	FADD4S(5, 5, 9)
-	FADD4S(6, 6, 10)
-	FADD4S(7, 7, 11)
-	FMOVQ F4, 0(R0)                          // dx[] = dx
-	FMOVQ F5, 16(R0)
-	FMOVQ F6, 32(R0)
-	FMOVQ F7, 48(R0)
+loop1:
+	FMOVQ 0(R1), F11                         // dy = dy[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FMOVQ 0(R3), F15                         // gain = gain[]
+	FMOVQ 16(R3), F16
+	FMOVQ 32(R3), F17
+	FMOVQ 48(R3), F18
+	FMUL4S(11, 11, 15)                       // g = dy * gain
+	FMUL4S(12, 12, 16)
+	FMUL4S(13, 13, 17)
+	FMUL4S(14, 14, 18)
+	FADD4S(0, 0, 11)                         // sumG += g
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	FMOVQ 0(R2), F15                         // x = x[]
+	FMOVQ 16(R2), F16
+	FMOVQ 32(R2), F17
+	FMOVQ 48(R2), F18
+	FSUB4S(15, 15, 9)                        // xhat = x - mean
+	FSUB4S(16, 16, 9)
+	FSUB4S(17, 17, 9)
+	FSUB4S(18, 18, 9)
+	FMUL4S(15, 15, 10)                       // xhat = xhat * rstd
+	FMUL4S(16, 16, 10)
+	FMUL4S(17, 17, 10)
+	FMUL4S(18, 18, 10)
+	FMUL4S(11, 11, 15)                       // v = g * xhat
+	FMUL4S(12, 12, 16)
+	FMUL4S(13, 13, 17)
+	FMUL4S(14, 14, 18)
+	FADD4S(4, 4, 11)                         // sumGX += v
+	FADD4S(5, 5, 12)
+	FADD4S(6, 6, 13)
+	FADD4S(7, 7, 14)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	SUB R10, R2
+	SUB R10, R3
+	FADD4S(12, 0, 2)                         // meanG = sum of the lanes of sumG
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // meanG = meanG / cols
+	FADD4S(13, 4, 6)                         // meanGX = sum of the lanes of sumGX
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // meanGX = meanGX / cols
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R2), F11                         // x = x[]
+	FMOVQ 16(R2), F14
+	FMOVQ 32(R2), F15
+	FMOVQ 48(R2), F16
+	FSUB4S(11, 11, 9)                        // xhat = x - mean
+	FSUB4S(14, 14, 9)
+	FSUB4S(15, 15, 9)
+	FSUB4S(16, 16, 9)
+	FMUL4S(11, 11, 10)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 10)
+	FMUL4S(15, 15, 10)
+	FMUL4S(16, 16, 10)
+	FMUL4S(11, 11, 13)                       // hat = xhat * meanGX
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FMOVQ 0(R1), F17                         // dy = dy[]
+	FMOVQ 16(R1), F18
+	FMOVQ 32(R1), F19
+	FMOVQ 48(R1), F20
+	FMOVQ 0(R3), F21                         // gain = gain[]
+	FMOVQ 16(R3), F22
+	FMOVQ 32(R3), F23
+	FMOVQ 48(R3), F24
+	FMUL4S(17, 17, 21)                       // g = dy * gain
+	FMUL4S(18, 18, 22)
+	FMUL4S(19, 19, 23)
+	FMUL4S(20, 20, 24)
+	FSUB4S(17, 17, 12)                       // v = g - meanG
+	FSUB4S(18, 18, 12)
+	FSUB4S(19, 19, 12)
+	FSUB4S(20, 20, 12)
+	FSUB4S(17, 17, 11)                       // v = v - hat
+	FSUB4S(18, 18, 14)
+	FSUB4S(19, 19, 15)
+	FSUB4S(20, 20, 16)
+	FMUL4S(17, 17, 10)                       // v = v * rstd
+	FMUL4S(18, 18, 10)
+	FMUL4S(19, 19, 10)
+	FMUL4S(20, 20, 10)
+	FMOVQ 0(R0), F11                         // dx = dx[]
+	FMOVQ 16(R0), F14
+	FMOVQ 32(R0), F15
+	FMOVQ 48(R0), F16
+	FADD4S(11, 11, 17)                       // dx = dx + v
+	FADD4S(14, 14, 18)
+	FADD4S(15, 15, 19)
+	FADD4S(16, 16, 20)
+	FMOVQ F11, 0(R0)                         // dx[] = dx
+	FMOVQ F14, 16(R0)
+	FMOVQ F15, 32(R0)
+	FMOVQ F16, 48(R0)
 	ADD $64, R0
 	ADD $64, R1
 	ADD $64, R2
 	ADD $64, R3
 	SUBS $16, R9
-	BNE loop
+	BNE loop2
+
+	SUB R10, R3
+	ADD $4, R4
+	ADD $4, R5
+	SUBS $1, R12
+	BNE row
 
 	RET
 
@@ -2449,105 +2564,281 @@ loop:
 
 	RET
 
-// normalizeHalfBlocks:
+// layerNormHalfRows:
 //
-//	dst[i] = half((x[i]-mean)*rstd)
-TEXT ·normalizeHalfBlocks(SB), NOSPLIT, $0-32
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd)
+TEXT ·layerNormHalfRows(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
-	MOVD n+16(FP), R9
-	FMOVS mean+24(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+28(FP), F1
-	VDUP V1.S[0], V1.S4
+	MOVD mean+16(FP), R2
+	MOVD rstd+24(FP), R3
+	MOVD rows+32(FP), R12
+	MOVD n+40(FP), R13
+	LSL $2, R13, R10
+	MOVD $vectorConst<>(SB), R11
+	FMOVS cols+48(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS eps+52(FP), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 0(R11), F10                        // 1
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16              // sum = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R13, R9
 
 	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F2                          // x = x[]
-	FMOVQ 16(R1), F3
-	FMOVQ 32(R1), F4
-	FMOVQ 48(R1), F5
-	FSUB4S(2, 2, 0)                          // xhat = x - mean
-	FSUB4S(3, 3, 0)
-	FSUB4S(4, 4, 0)
-	FSUB4S(5, 5, 0)
-	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
-	FMUL4S(3, 3, 1)
-	FMUL4S(4, 4, 1)
-	FMUL4S(5, 5, 1)
-	FCVTN4H(2, 2)                            // h = half(xhat)
-	FCVTN4H(3, 3)
-	FCVTN4H(4, 4)
-	FCVTN4H(5, 5)
-	FMOVD F2, 0(R0)                          // dst[] = h
-	FMOVD F3, 8(R0)
-	FMOVD F4, 16(R0)
-	FMOVD F5, 24(R0)
+loop1:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FADD4S(0, 0, 11)                         // sum += x
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	FADD4S(12, 0, 2)                         // mean = sum of the lanes of sum
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // mean = mean / cols
+	FMOVS F12, (R2)                          // mean[] = mean
+	VEOR V4.B16, V4.B16, V4.B16              // squares = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F13
+	FMOVQ 32(R1), F14
+	FMOVQ 48(R1), F15
+	FSUB4S(11, 11, 12)                       // d = x - mean
+	FSUB4S(13, 13, 12)
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FMUL4S(11, 11, 11)                       // d = d * d
+	FMUL4S(13, 13, 13)
+	FMUL4S(14, 14, 14)
+	FMUL4S(15, 15, 15)
+	FADD4S(4, 4, 11)                         // squares += d
+	FADD4S(5, 5, 13)
+	FADD4S(6, 6, 14)
+	FADD4S(7, 7, 15)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop2
+
+	SUB R10, R1
+	FADD4S(13, 4, 6)                         // var = sum of the lanes of squares
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // var = var / cols
+	FADD4S(13, 13, 9)                        // var = var + eps
+	FSQRT4S(13, 13)                          // dev = sqrt(var)
+	FDIV4S(13, 10, 13)                       // rstd = 1 / dev
+	FMOVS F13, (R3)                          // rstd[] = rstd
+	MOVD R13, R9
+
+	PCALIGN $16
+loop3:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F14
+	FMOVQ 32(R1), F15
+	FMOVQ 48(R1), F16
+	FSUB4S(11, 11, 12)                       // xhat = x - mean
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FSUB4S(16, 16, 12)
+	FMUL4S(11, 11, 13)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FCVTN4H(11, 11)                          // h = half(xhat)
+	FCVTN4H(14, 14)
+	FCVTN4H(15, 15)
+	FCVTN4H(16, 16)
+	FMOVD F11, 0(R0)                         // dst[] = h
+	FMOVD F14, 8(R0)
+	FMOVD F15, 16(R0)
+	FMOVD F16, 24(R0)
 	ADD $32, R0
 	ADD $64, R1
 	SUBS $16, R9
-	BNE loop
+	BNE loop3
+
+	ADD $4, R2
+	ADD $4, R3
+	SUBS $1, R12
+	BNE row
 
 	RET
 
-// normalizeAffineHalfBlocks:
+// layerNormAffineHalfRows:
 //
-//	dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
-TEXT ·normalizeAffineHalfBlocks(SB), NOSPLIT, $0-48
+//	mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])
+TEXT ·layerNormAffineHalfRows(SB), NOSPLIT, $0-72
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
 	MOVD gain+16(FP), R2
 	MOVD bias+24(FP), R3
-	MOVD n+32(FP), R9
-	FMOVS mean+40(FP), F0
-	VDUP V0.S[0], V0.S4
-	FMOVS rstd+44(FP), F1
-	VDUP V1.S[0], V1.S4
+	MOVD mean+32(FP), R4
+	MOVD rstd+40(FP), R5
+	MOVD rows+48(FP), R12
+	MOVD n+56(FP), R13
+	LSL $2, R13, R10
+	MOVD $vectorConst<>(SB), R11
+	FMOVS cols+64(FP), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS eps+68(FP), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 0(R11), F10                        // 1
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16              // sum = 0
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R13, R9
 
 	PCALIGN $16
-loop:
-	FMOVQ 0(R1), F2                          // x = x[]
-	FMOVQ 16(R1), F3
-	FMOVQ 32(R1), F4
-	FMOVQ 48(R1), F5
-	FSUB4S(2, 2, 0)                          // xhat = x - mean
-	FSUB4S(3, 3, 0)
-	FSUB4S(4, 4, 0)
-	FSUB4S(5, 5, 0)
-	FMUL4S(2, 2, 1)                          // xhat = xhat * rstd
-	FMUL4S(3, 3, 1)
-	FMUL4S(4, 4, 1)
-	FMUL4S(5, 5, 1)
-	FMOVQ 0(R2), F6                          // gain = gain[]
-	FMOVQ 16(R2), F7
-	FMOVQ 32(R2), F8
-	FMOVQ 48(R2), F9
-	FMUL4S(2, 2, 6)                          // y = xhat * gain
-	FMUL4S(3, 3, 7)
-	FMUL4S(4, 4, 8)
-	FMUL4S(5, 5, 9)
-	FMOVQ 0(R3), F6                          // bias = bias[]
-	FMOVQ 16(R3), F7
-	FMOVQ 32(R3), F8
-	FMOVQ 48(R3), F9
-	FADD4S(2, 2, 6)                          // y = y + bias
-	FADD4S(3, 3, 7)
-	FADD4S(4, 4, 8)
-	FADD4S(5, 5, 9)
-	FCVTN4H(2, 2)                            // h = half(y)
-	FCVTN4H(3, 3)
-	FCVTN4H(4, 4)
-	FCVTN4H(5, 5)
-	FMOVD F2, 0(R0)                          // dst[] = h
-	FMOVD F3, 8(R0)
-	FMOVD F4, 16(R0)
-	FMOVD F5, 24(R0)
+loop1:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F12
+	FMOVQ 32(R1), F13
+	FMOVQ 48(R1), F14
+	FADD4S(0, 0, 11)                         // sum += x
+	FADD4S(1, 1, 12)
+	FADD4S(2, 2, 13)
+	FADD4S(3, 3, 14)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop1
+
+	SUB R10, R1
+	FADD4S(12, 0, 2)                         // mean = sum of the lanes of sum
+	FADD4S(11, 1, 3)
+	FADD4S(12, 12, 11)
+	VEXT $8, V12.B16, V12.B16, V11.B16
+	FADD4S(12, 12, 11)
+	VDUP V12.S[1], V11.S4
+	FADD4S(12, 12, 11)
+	VDUP V12.S[0], V12.S4
+	FDIV4S(12, 12, 8)                        // mean = mean / cols
+	FMOVS F12, (R4)                          // mean[] = mean
+	VEOR V4.B16, V4.B16, V4.B16              // squares = 0
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R13, R9
+
+	PCALIGN $16
+loop2:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F13
+	FMOVQ 32(R1), F14
+	FMOVQ 48(R1), F15
+	FSUB4S(11, 11, 12)                       // d = x - mean
+	FSUB4S(13, 13, 12)
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FMUL4S(11, 11, 11)                       // d = d * d
+	FMUL4S(13, 13, 13)
+	FMUL4S(14, 14, 14)
+	FMUL4S(15, 15, 15)
+	FADD4S(4, 4, 11)                         // squares += d
+	FADD4S(5, 5, 13)
+	FADD4S(6, 6, 14)
+	FADD4S(7, 7, 15)
+	ADD $64, R1
+	SUBS $16, R9
+	BNE loop2
+
+	SUB R10, R1
+	FADD4S(13, 4, 6)                         // var = sum of the lanes of squares
+	FADD4S(11, 5, 7)
+	FADD4S(13, 13, 11)
+	VEXT $8, V13.B16, V13.B16, V11.B16
+	FADD4S(13, 13, 11)
+	VDUP V13.S[1], V11.S4
+	FADD4S(13, 13, 11)
+	VDUP V13.S[0], V13.S4
+	FDIV4S(13, 13, 8)                        // var = var / cols
+	FADD4S(13, 13, 9)                        // var = var + eps
+	FSQRT4S(13, 13)                          // dev = sqrt(var)
+	FDIV4S(13, 10, 13)                       // rstd = 1 / dev
+	FMOVS F13, (R5)                          // rstd[] = rstd
+	MOVD R13, R9
+
+	PCALIGN $16
+loop3:
+	FMOVQ 0(R1), F11                         // x = x[]
+	FMOVQ 16(R1), F14
+	FMOVQ 32(R1), F15
+	FMOVQ 48(R1), F16
+	FSUB4S(11, 11, 12)                       // xhat = x - mean
+	FSUB4S(14, 14, 12)
+	FSUB4S(15, 15, 12)
+	FSUB4S(16, 16, 12)
+	FMUL4S(11, 11, 13)                       // xhat = xhat * rstd
+	FMUL4S(14, 14, 13)
+	FMUL4S(15, 15, 13)
+	FMUL4S(16, 16, 13)
+	FMOVQ 0(R2), F17                         // gain = gain[]
+	FMOVQ 16(R2), F18
+	FMOVQ 32(R2), F19
+	FMOVQ 48(R2), F20
+	FMUL4S(11, 11, 17)                       // y = xhat * gain
+	FMUL4S(14, 14, 18)
+	FMUL4S(15, 15, 19)
+	FMUL4S(16, 16, 20)
+	FMOVQ 0(R3), F17                         // bias = bias[]
+	FMOVQ 16(R3), F18
+	FMOVQ 32(R3), F19
+	FMOVQ 48(R3), F20
+	FADD4S(11, 11, 17)                       // y = y + bias
+	FADD4S(14, 14, 18)
+	FADD4S(15, 15, 19)
+	FADD4S(16, 16, 20)
+	FCVTN4H(11, 11)                          // h = half(y)
+	FCVTN4H(14, 14)
+	FCVTN4H(15, 15)
+	FCVTN4H(16, 16)
+	FMOVD F11, 0(R0)                         // dst[] = h
+	FMOVD F14, 8(R0)
+	FMOVD F15, 16(R0)
+	FMOVD F16, 24(R0)
 	ADD $32, R0
 	ADD $64, R1
 	ADD $64, R2
 	ADD $64, R3
 	SUBS $16, R9
-	BNE loop
+	BNE loop3
+
+	SUB R10, R2
+	SUB R10, R3
+	ADD $4, R4
+	ADD $4, R5
+	SUBS $1, R12
+	BNE row
 
 	RET
 

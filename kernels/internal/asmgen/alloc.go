@@ -1,10 +1,13 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // allocation says where each value lives.
 type allocation struct {
-	regs     map[*value][]int // one register, or one for each vector of a block
+	regs     map[*value][]int // one register, or one for each vector of a block; of a mask on AVX-512, mask registers
 	resident map[*value]bool  // constants and arguments that keep a register for the whole loop
 	scratch  []map[*value]int // by operation: where those that do not are loaded, one operation ahead
 	spare    []int            // by operation: a register for the printer's own use
@@ -20,6 +23,8 @@ type target interface {
 	ownResult(o op) bool
 	// needsSpare says whether o needs a register besides.
 	needsSpare(o op) bool
+	// masks is how many registers there are for what a comparison yields, 0 if that takes an ordinary one.
+	masks() int
 }
 
 // allocate keeps as many constants and arguments in registers as there is room for.
@@ -44,12 +49,9 @@ func allocate(k *kernel, t target) (*allocation, error) {
 
 func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 	a := &allocation{regs: map[*value][]int{}, resident: map[*value]bool{}}
-	free := make([]bool, t.registers())
-	for i := range free {
-		free[i] = true
-	}
+	free, freeMasks := slices.Repeat([]bool{true}, t.registers()), slices.Repeat([]bool{true}, t.masks())
 	full := false
-	take := func(n int) []int {
+	takeFrom := func(free []bool, n int) []int {
 		var regs []int
 		for r := 0; r < len(free) && len(regs) < n; r++ {
 			if free[r] {
@@ -62,7 +64,9 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		}
 		return regs
 	}
-	release := func(regs ...int) {
+	take := func(n int) []int { return takeFrom(free, n) }
+	inMask := func(v *value) bool { return v.mask && t.masks() > 0 }
+	release := func(free []bool, regs ...int) {
 		for _, r := range regs {
 			free[r] = true
 		}
@@ -82,10 +86,21 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 	for _, v := range resident {
 		a.regs[v], a.resident[v] = take(1), true
 	}
-	last := map[*value]int{}
-	for i, o := range k.ops {
-		for _, v := range o.operands() {
-			last[v] = i
+	// last is the operation after which a value is not needed: what comes into a loop from outside stays through it.
+	last, birth := map[*value]int{}, map[*value]int{}
+	first := map[int]bool{}
+	for s, run := range k.runs() {
+		first[run.first] = true
+		for i := run.first; i < k.end(s); i++ {
+			o := k.ops[i]
+			for _, v := range o.operands() {
+				if last[v] = i; run.loop && birth[v] < run.first {
+					last[v] = k.end(s) - 1
+				}
+			}
+			if o.dst != nil {
+				birth[o.dst] = i
+			}
 		}
 	}
 	// takeLoads finds registers for the operands of operation i that must be loaded for it.
@@ -99,9 +114,11 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		}
 		a.scratch = append(a.scratch, loads)
 	}
-	takeLoads(0)
 	for i, o := range k.ops {
-		if i+1 < len(k.ops) {
+		if first[i] {
+			takeLoads(i)
+		}
+		if i+1 < len(k.ops) && !first[i+1] {
 			takeLoads(i + 1) // one operation ahead, so that an in-order core need not wait for them
 		}
 		spare := -1
@@ -110,36 +127,45 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		}
 		a.spare = append(a.spare, spare)
 
-		if o.code == opSelect && last[o.a] != i {
+		if o.code == opSelect && t.masks() == 0 && last[o.a] != i {
 			return nil, fmt.Errorf("the mask of %v is used again", o)
 		}
 		// The result moves into the registers of an operand that dies here, if it may.
 		dying := map[*value]bool{}
-		for _, v := range o.operands() {
-			if v.kind == temporary && last[v] == i {
+		for v := range birth {
+			if v.kind == temporary && last[v] == i && birth[v] < i {
 				dying[v] = true
 			}
 		}
 		if d := o.dst; d != nil && d.kind == temporary {
 			for _, v := range o.operands() {
-				if mayReuse := !t.ownResult(o) || o.code == opSelect && v == o.a; mayReuse && dying[v] && width(v) == width(d) {
+				mayReuse := !t.ownResult(o) || o.code == opSelect && v == o.a
+				if mayReuse && dying[v] && width(v) == width(d) && inMask(v) == inMask(d) {
 					a.regs[d] = a.regs[v]
 					delete(dying, v)
 					break
 				}
 			}
-			if a.regs[d] == nil {
+			switch {
+			case a.regs[d] != nil:
+			case inMask(d):
+				a.regs[d] = takeFrom(freeMasks, width(d))
+			default:
 				a.regs[d] = take(width(d))
 			}
 		}
 		for v := range dying {
-			release(a.regs[v]...)
+			if inMask(v) {
+				release(freeMasks, a.regs[v]...)
+			} else {
+				release(free, a.regs[v]...)
+			}
 		}
 		for _, r := range a.scratch[i] {
-			release(r)
+			release(free, r)
 		}
 		if spare >= 0 {
-			release(spare)
+			release(free, spare)
 		}
 	}
 	if full {
@@ -148,7 +174,8 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 	return a, nil
 }
 
-// loads lists what to load, and where, just before operation i: the operands of the next, and of the first its own.
+// loads lists what to load, and where, just before operation i: the operands of the next, and of the first of a section
+// its own.
 func (a *allocation) loads(k *kernel, i int, f func(v *value, reg int)) {
 	list := func(i int) {
 		seen := map[*value]bool{}
@@ -159,10 +186,13 @@ func (a *allocation) loads(k *kernel, i int, f func(v *value, reg int)) {
 			}
 		}
 	}
-	if i == 0 {
-		list(0)
+	begins := func(i int) bool {
+		return slices.ContainsFunc(k.runs(), func(s section) bool { return s.first == i })
 	}
-	if i+1 < len(k.ops) {
+	if begins(i) {
+		list(i)
+	}
+	if i+1 < len(k.ops) && !begins(i+1) {
 		list(i + 1)
 	}
 }

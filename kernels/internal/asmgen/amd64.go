@@ -2,32 +2,21 @@ package main
 
 import "fmt"
 
-// amd64 prints AVX2 and F16C without FMA: Y registers, operands last to first.
+// amd64 prints AVX2 and F16C, or AVX-512, without FMA: operands last to first. A routine of AVX2 hands over to its twin
+// where there is AVX-512, so that the callers know of one.
 type amd64 struct {
 	printer
+	wide  bool // AVX-512: a block is one register
 	index map[uint32]int
 	ptr   map[*arg]string
 }
 
-func (*amd64) registers() int { return 16 }
-func (*amd64) vectors() int   { return block / 8 }
-
-// inMemory: constants are laid out 32 bytes wide, so the second operand may be one; multiplication and addition commute.
-func (*amd64) inMemory(o op, v *value) bool {
-	if v.kind != constant {
-		return false
-	}
-	switch o.code {
-	case opAdd, opMul, opAnd, opAddInt, opXor, opMulInt:
-		return o.a != o.b
-	case opSub, opDiv, opMax, opLess:
-		return v == o.b && v != o.a
-	}
-	return false
-}
-
-func (*amd64) ownResult(op) bool  { return false }
-func (*amd64) needsSpare(op) bool { return false }
+const (
+	amd64Count = "CX"
+	amd64Bytes = "AX" // of a row, or from row to row
+	amd64Rows  = "R12"
+	amd64N     = "R13"
+)
 
 var amd64Pointers = []string{"DI", "SI", "DX", "BX", "R8", "R9", "R10", "R11"}
 
@@ -35,91 +24,156 @@ var amd64Pointers = []string{"DI", "SI", "DX", "BX", "R8", "R9", "R10", "R11"}
 var amd64Op = map[opcode]string{opAdd: "VADDPS", opSub: "VSUBPS", opMul: "VMULPS", opDiv: "VDIVPS", opMax: "VMAXPS",
 	opAnd: "VANDPS", opAddInt: "VPADDD", opAdd64: "VADDPD", opMul64: "VMULPD", opXor: "VXORPS", opMulInt: "VPMULLD", opMin: "VMINPS"}
 
+// bytes is the size of a register.
+func (p *amd64) bytes() int {
+	if p.wide {
+		return 64
+	}
+	return 32
+}
+
+// v and half name a register and its lower half, k a mask register.
+func (p *amd64) v(reg int) string {
+	if p.wide {
+		return fmt.Sprintf("Z%d", reg)
+	}
+	return fmt.Sprintf("Y%d", reg)
+}
+
+func (p *amd64) half(reg int) string {
+	if p.wide {
+		return fmt.Sprintf("Y%d", reg)
+	}
+	return fmt.Sprintf("X%d", reg)
+}
+
+func (p *amd64) mask(reg int) string { return fmt.Sprintf("K%d", reg+1) } // K0 is no mask
+
+func (p *amd64) registers() int {
+	if p.wide {
+		return 32
+	}
+	return 16
+}
+
+func (p *amd64) masks() int {
+	if p.wide {
+		return 7
+	}
+	return 0
+}
+
+func (p *amd64) vectors() int { return block * 4 / p.bytes() }
+
+// inMemory: the second operand may be a constant in memory, laid out over 32 bytes on AVX2, broadcast on AVX-512;
+// multiplication and addition commute.
+func (p *amd64) inMemory(o op, v *value) bool {
+	if v.kind != constant {
+		return false
+	}
+	switch o.code {
+	case opAdd, opMul, opAnd, opAddInt, opXor, opMulInt:
+		return o.a != o.b && !(p.wide && (o.a.mask || o.b.mask))
+	case opSub, opDiv, opMax, opLess:
+		return v == o.b && v != o.a
+	}
+	return false
+}
+
+func (*amd64) ownResult(op) bool    { return false }
+func (*amd64) needsSpare(o op) bool { return o.code == opFold }
+
 func printAMD64(list []*kernel) ([]byte, error) {
 	p := &amd64{}
 	p.WriteString(header)
 	var all []*value
 	all, p.index = constants(list)
-	p.table(all, 32)
+	p.table(all, constantSize)
 	for _, k := range list {
-		a, err := allocate(k, p)
-		if err != nil {
-			return nil, fmt.Errorf("amd64: %w", err)
+		for _, p.wide = range []bool{false, true} {
+			a, err := allocate(k, p)
+			if err != nil {
+				return nil, fmt.Errorf("amd64: %w", err)
+			}
+			p.k, p.a = k, a
+			p.routine()
 		}
-		p.k, p.a = k, a
-		p.routine()
 	}
 	return p.Bytes(), nil
 }
 
+// constantSize is the distance of two constants in the table.
+const constantSize = 32
+
 func (p *amd64) routine() {
 	k := p.k
-	p.text()
+	if p.wide {
+		p.text(k.name + "AVX512<>")
+	} else {
+		p.text("·" + k.name)
+		p.ins("", "CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0")
+		p.ins("", "JEQ avx2")
+		p.ins("", "JMP %sAVX512<>(SB)", k.name)
+		p.WriteString("\navx2:\n")
+	}
 	p.ptr = map[*arg]string{}
-	var stride string
 	for _, a := range k.args {
+		to := ""
 		switch {
+		case a == k.rowCount:
+			to = amd64Rows
+		case a == k.count && k.rowCount != nil:
+			to = amd64N
 		case a == k.count:
-			p.ins("", "MOVQ %s+%d(FP), CX", a.name, a.offset)
+			to = amd64Count
 		case a.kind == integer:
-			stride = "AX"
-			p.ins("", "MOVQ %s+%d(FP), %s", a.name, a.offset, stride)
+			to = amd64Bytes
 		case a.kind == pointer:
-			p.ptr[a] = amd64Pointers[len(p.ptr)]
-			p.ins("", "MOVQ %s+%d(FP), %s", a.name, a.offset, p.ptr[a])
+			to = amd64Pointers[len(p.ptr)]
+			p.ptr[a] = to
+		default:
+			continue
 		}
+		p.ins("", "MOVQ %s+%d(FP), %s", a.name, a.offset, to)
+	}
+	if k.rowCount != nil {
+		p.ins("", "LEAQ (%s*4), %s", amd64N, amd64Bytes)
 	}
 	for _, v := range k.values {
 		if p.a.resident[v] {
 			p.loadInvariant(v, p.a.regs[v][0])
 		}
 	}
-	p.accumulators(func(reg, off int, ptr string) { p.ins("", "VMOVUPS %d(%s), Y%d", off, ptr, reg) })
+	p.accumulators(func(reg, off int, ptr string) { p.ins("", "VMOVUPS %d(%s), %s", off, ptr, p.v(reg)) })
 
-	fmt.Fprintf(p, "\n\tPCALIGN $32\nloop:\n")
-	for i, o := range k.ops {
-		p.i = i
-		p.op(o)
-	}
-	for _, a := range k.args {
-		if a.kind != pointer {
-			continue
-		}
-		switch a.step {
-		case stepBlock:
-			p.ins("", "ADDQ $%d, %s", block*4, p.ptr[a])
-		case stepFloat:
-			p.ins("", "ADDQ $4, %s", p.ptr[a])
-		case stepHalf:
-			p.ins("", "ADDQ $%d, %s", block*2, p.ptr[a])
-		case stepStride:
-			p.ins("", "ADDQ %s, %s", stride, p.ptr[a])
-		}
-	}
-	by := block
-	if k.count.name == "rows" {
-		by = 1
-	}
-	p.ins("", "SUBQ $%d, CX", by)
-	p.ins("", "JNZ loop")
-	p.WriteString("\n")
+	p.body(loopSyntax{
+		align: "PCALIGN $32", start: fmt.Sprintf("MOVQ %s, %s", amd64N, amd64Count),
+		add:  func(n int, ptr string) { p.ins("", "ADDQ $%d, %s", n, ptr) },
+		next: func(ptr string) { p.ins("", "ADDQ %s, %s", amd64Bytes, ptr) },
+		back: func(ptr string) { p.ins("", "SUBQ %s, %s", amd64Bytes, ptr) },
+		jump: func(by int, label string) { p.ins("", "SUBQ $%d, %s", by, amd64Count); p.ins("", "JNZ %s", label) },
+		jumpRow: func(label string) {
+			p.ins("", "DECQ %s", amd64Rows)
+			p.ins("", "JNZ %s", label)
+		},
+	}, p.op, p.ptr)
 
-	p.accumulators(func(reg, off int, ptr string) { p.ins("", "VMOVUPS Y%d, %d(%s)", reg, off, ptr) })
+	p.accumulators(func(reg, off int, ptr string) { p.ins("", "VMOVUPS %s, %d(%s)", p.v(reg), off, ptr) })
 	p.ins("", "VZEROUPPER")
 	p.WriteString("\tRET\n\n")
 }
 
-// accumulators calls f for every register of every accumulator and its place in memory. Half h of the float64 lanes of
-// float32 register u follows that register's order.
+// accumulators calls f for every register of every accumulator that the caller has, and its place in memory. Half h of
+// the float64 lanes of float32 register u follows that register's order.
 func (p *amd64) accumulators(f func(reg, off int, ptr string)) {
 	for _, v := range p.k.values {
-		if v.kind != accumulator {
+		if v.kind != accumulator || v.from == nil {
 			continue
 		}
 		for u, reg := range p.a.regs[v] {
-			off := 32 * u
+			off := p.bytes() * u
 			if v.wide > 0 {
-				off = 64*u + 32*(v.wide-1)
+				off = 2*p.bytes()*u + p.bytes()*(v.wide-1)
 			}
 			f(reg, off, p.ptr[v.from])
 		}
@@ -127,15 +181,18 @@ func (p *amd64) accumulators(f func(reg, off int, ptr string)) {
 }
 
 func (p *amd64) loadInvariant(v *value, reg int) {
-	if v.kind == constant {
-		p.ins(v.name, "VMOVUPS %s, Y%d", p.constant(v), reg)
-	} else {
-		p.ins("", "VBROADCASTSS %s+%d(FP), Y%d", v.name, v.from.offset, reg)
+	switch {
+	case v.kind == constant && p.wide:
+		p.ins(v.name, "VBROADCASTSS %s, %s", p.constant(v), p.v(reg))
+	case v.kind == constant:
+		p.ins(v.name, "VMOVUPS %s, %s", p.constant(v), p.v(reg))
+	default:
+		p.ins("", "VBROADCASTSS %s+%d(FP), %s", v.name, v.from.offset, p.v(reg))
 	}
 }
 
 func (p *amd64) constant(v *value) string {
-	return fmt.Sprintf("vectorConst<>+%d(SB)", 32*p.index[v.bits])
+	return fmt.Sprintf("vectorConst<>+%d(SB)", constantSize*p.index[v.bits])
 }
 
 func (p *amd64) op(o op) {
@@ -147,53 +204,113 @@ func (p *amd64) op(o op) {
 	if fromMemory(a) { // commutes
 		a, b = b, a
 	}
+	suffix := ""
+	if p.wide && fromMemory(b) {
+		suffix = ".BCST"
+	}
 	src := func(v *value, u int) string {
 		if fromMemory(v) {
 			return p.constant(v)
 		}
-		return fmt.Sprintf("Y%d", p.r(v, u))
+		return p.v(p.r(v, u))
 	}
 	n := p.vectors()
-	if o.dst != nil && o.dst.shared {
+	if o.dst != nil && o.dst.shared || o.code == opStore1 {
 		n = 1
+	}
+	if o.code == opFold {
+		p.fold(o)
+		return
 	}
 	each(n, o.String(), func(u int, comment string) {
 		var d int
 		if o.dst != nil {
 			d = p.r(o.dst, u)
 		}
+		if p.wide && p.maskOp(o, u, d, a, b, comment, suffix, src) {
+			return
+		}
 		switch o.code {
 		case opLoad:
-			p.ins(comment, "VMOVUPS %d(%s), Y%d", 32*u, p.ptr[o.ptr], d)
+			p.ins(comment, "VMOVUPS %d(%s), %s", p.bytes()*u, p.ptr[o.ptr], p.v(d))
 		case opLoad1:
-			p.ins(comment, "VBROADCASTSS (%s), Y%d", p.ptr[o.ptr], d)
+			p.ins(comment, "VBROADCASTSS (%s), %s", p.ptr[o.ptr], p.v(d))
 		case opStore:
-			p.ins(comment, "VMOVUPS Y%d, %d(%s)", p.r(a, u), 32*u, p.ptr[o.ptr])
+			p.ins(comment, "VMOVUPS %s, %d(%s)", p.v(p.r(a, u)), p.bytes()*u, p.ptr[o.ptr])
+		case opStore1:
+			p.ins(comment, "VMOVSS X%d, (%s)", p.r(a, u), p.ptr[o.ptr])
 		case opLoadHalf:
-			p.ins(comment, "VCVTPH2PS %d(%s), Y%d", 16*u, p.ptr[o.ptr], d)
+			p.ins(comment, "VCVTPH2PS %d(%s), %s", p.bytes()/2*u, p.ptr[o.ptr], p.v(d))
 		case opStoreHalf:
-			p.ins(comment, "VMOVUPS X%d, %d(%s)", p.r(a, u), 16*u, p.ptr[o.ptr])
+			p.ins(comment, "VMOVUPS %s, %d(%s)", p.half(p.r(a, u)), p.bytes()/2*u, p.ptr[o.ptr])
 		case opToHalf:
-			p.ins(comment, "VCVTPS2PH $0, Y%d, X%d", p.r(a, u), d)
+			p.ins(comment, "VCVTPS2PH $0, %s, %s", p.v(p.r(a, u)), p.half(d))
+		case opZero:
+			p.ins(comment, "VXORPS %s, %s, %s", p.v(d), p.v(d), p.v(d))
 		case opSqrt:
-			p.ins(comment, "VSQRTPS Y%d, Y%d", p.r(a, u), d)
+			p.ins(comment, "VSQRTPS %s, %s", p.v(p.r(a, u)), p.v(d))
 		case opLess:
 			p.ins(comment, "VCMPPS $0x11, %s, Y%d, Y%d", src(b, u), p.r(a, u), d) // LT_OQ
 		case opAndNot:
-			p.ins(comment, "VANDNPS Y%d, Y%d, Y%d", p.r(a, u), p.r(b, u), d)
+			p.ins(comment, "VANDNPS %s, %s, %s", p.v(p.r(a, u)), p.v(p.r(b, u)), p.v(d))
 		case opShl:
-			p.ins(comment, "VPSLLD $%d, Y%d, Y%d", o.imm, p.r(a, u), d)
+			p.ins(comment, "VPSLLD $%d, %s, %s", o.imm, p.v(p.r(a, u)), p.v(d))
 		case opShr:
-			p.ins(comment, "VPSRLD $%d, Y%d, Y%d", o.imm, p.r(a, u), d)
+			p.ins(comment, "VPSRLD $%d, %s, %s", o.imm, p.v(p.r(a, u)), p.v(d))
 		case opSelect:
 			p.ins(comment, "VBLENDVPS Y%d, Y%d, Y%d, Y%d", p.r(a, u), p.r(o.b, u), p.r(o.c, u), d)
 		case opLow:
-			p.ins(comment, "VCVTPS2PD X%d, Y%d", p.r(a, u), d)
+			p.ins(comment, "VCVTPS2PD %s, %s", p.half(p.r(a, u)), p.v(d))
 		case opHigh:
-			p.ins(comment, "VEXTRACTF128 $1, Y%d, X%d", p.r(a, u), d)
-			p.ins("", "VCVTPS2PD X%d, Y%d", d, d)
+			if p.wide {
+				p.ins(comment, "VEXTRACTF64X4 $1, Z%d, Y%d", p.r(a, u), d)
+			} else {
+				p.ins(comment, "VEXTRACTF128 $1, Y%d, X%d", p.r(a, u), d)
+			}
+			p.ins("", "VCVTPS2PD %s, %s", p.half(d), p.v(d))
 		default:
-			p.ins(comment, "%s %s, Y%d, Y%d", amd64Op[o.code], src(b, u), p.r(a, u), d)
+			p.ins(comment, "%s%s %s, %s, %s", amd64Op[o.code], suffix, src(b, u), p.v(p.r(a, u)), p.v(d))
 		}
 	})
+}
+
+// maskOp prints what AVX-512 does with mask registers, and says whether o is that.
+func (p *amd64) maskOp(o op, u, d int, a, b *value, comment, suffix string, src func(*value, int) string) bool {
+	switch {
+	case o.code == opLess:
+		p.ins(comment, "VCMPPS%s $0x11, %s, Z%d, %s", suffix, src(b, u), p.r(a, u), p.mask(d)) // LT_OQ
+	case o.code == opSelect:
+		p.ins(comment, "VBLENDMPS Z%d, Z%d, %s, Z%d", p.r(o.b, u), p.r(o.c, u), p.mask(p.r(a, u)), d)
+	case o.code == opAnd && (a.mask || b.mask):
+		if b.mask {
+			a, b = b, a
+		}
+		p.ins(comment, "VMOVAPS.Z Z%d, %s, Z%d", p.r(b, u), p.mask(p.r(a, u)), d)
+	case o.code == opAndNot && b.mask:
+		if from := p.r(a, u); from != d {
+			p.ins("", "VMOVAPS Z%d, Z%d", from, d)
+		}
+		p.ins(comment, "VXORPS Z%d, Z%d, %s, Z%d", d, d, p.mask(p.r(b, u)), d)
+	default:
+		return false
+	}
+	return true
+}
+
+// fold adds lane j+s to lane j, for s = 8, 4, 2, 1.
+func (p *amd64) fold(o op) {
+	d, spare := p.r(o.dst, 0), p.a.spare[p.i]
+	if p.wide {
+		p.ins(o.String(), "VEXTRACTF64X4 $1, Z%d, Y%d", p.r(o.a, 0), spare)
+		p.ins("", "VADDPS Y%d, Y%d, Y%d", spare, p.r(o.a, 0), d)
+	} else {
+		p.ins(o.String(), "VADDPS Y%d, Y%d, Y%d", p.r(o.a, 1), p.r(o.a, 0), d)
+	}
+	p.ins("", "VEXTRACTF128 $1, Y%d, X%d", d, spare)
+	p.ins("", "VADDPS X%d, X%d, X%d", spare, d, d)
+	p.ins("", "VMOVHLPS X%d, X%d, X%d", d, d, spare)
+	p.ins("", "VADDPS X%d, X%d, X%d", spare, d, d)
+	p.ins("", "VMOVSHDUP X%d, X%d", d, spare)
+	p.ins("", "VADDSS X%d, X%d, X%d", spare, d, d)
+	p.ins("", "VBROADCASTSS X%d, %s", d, p.v(d))
 }

@@ -42,12 +42,15 @@ func (*arm64) registers() int           { return 32 }
 func (*arm64) vectors() int             { return block / 4 }
 func (*arm64) inMemory(op, *value) bool { return false }
 func (*arm64) ownResult(o op) bool      { return o.code == opMax || o.code == opSelect }
-func (*arm64) needsSpare(o op) bool     { return o.code == opMax && o.dst == o.b }
+func (*arm64) needsSpare(o op) bool     { return o.code == opMax && o.dst == o.b || o.code == opFold }
+func (*arm64) masks() int               { return 0 }
 
 const (
-	arm64Count  = "R9"
-	arm64Stride = "R10"
-	arm64Table  = "R11"
+	arm64Count = "R9"
+	arm64Bytes = "R10" // of a row, or from row to row
+	arm64Table = "R11"
+	arm64Rows  = "R12"
+	arm64N     = "R13"
 )
 
 func printARM64(list []*kernel) ([]byte, error) {
@@ -77,18 +80,29 @@ func printARM64(list []*kernel) ([]byte, error) {
 
 func (p *arm64) routine() {
 	k := p.k
-	p.text()
+	p.text("·" + k.name)
 	p.ptr = map[*arg]string{}
 	for _, a := range k.args {
+		to := ""
 		switch {
+		case a == k.rowCount:
+			to = arm64Rows
+		case a == k.count && k.rowCount != nil:
+			to = arm64N
 		case a == k.count:
-			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, arm64Count)
+			to = arm64Count
 		case a.kind == integer:
-			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, arm64Stride)
+			to = arm64Bytes
 		case a.kind == pointer:
-			p.ptr[a] = fmt.Sprintf("R%d", len(p.ptr))
-			p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, p.ptr[a])
+			to = fmt.Sprintf("R%d", len(p.ptr))
+			p.ptr[a] = to
+		default:
+			continue
 		}
+		p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, to)
+	}
+	if k.rowCount != nil {
+		p.ins("", "LSL $2, %s, %s", arm64N, arm64Bytes)
 	}
 	if k.usesConstants() {
 		p.ins("", "MOVD $vectorConst<>(SB), %s", arm64Table)
@@ -100,33 +114,17 @@ func (p *arm64) routine() {
 	}
 	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ %d(%s), F%d", off, ptr, reg) })
 
-	fmt.Fprintf(p, "\n\tPCALIGN $16\nloop:\n")
-	for i, o := range k.ops {
-		p.i = i
-		p.op(o)
-	}
-	for _, a := range k.args {
-		if a.kind != pointer {
-			continue
-		}
-		switch a.step {
-		case stepBlock:
-			p.ins("", "ADD $%d, %s", block*4, p.ptr[a])
-		case stepFloat:
-			p.ins("", "ADD $4, %s", p.ptr[a])
-		case stepHalf:
-			p.ins("", "ADD $%d, %s", block*2, p.ptr[a])
-		case stepStride:
-			p.ins("", "ADD %s, %s", arm64Stride, p.ptr[a])
-		}
-	}
-	by := block
-	if k.count.name == "rows" {
-		by = 1
-	}
-	p.ins("", "SUBS $%d, %s", by, arm64Count)
-	p.ins("", "BNE loop")
-	p.WriteString("\n")
+	p.body(loopSyntax{
+		align: "PCALIGN $16", start: fmt.Sprintf("MOVD %s, %s", arm64N, arm64Count),
+		add:  func(n int, ptr string) { p.ins("", "ADD $%d, %s", n, ptr) },
+		next: func(ptr string) { p.ins("", "ADD %s, %s", arm64Bytes, ptr) },
+		back: func(ptr string) { p.ins("", "SUB %s, %s", arm64Bytes, ptr) },
+		jump: func(by int, label string) { p.ins("", "SUBS $%d, %s", by, arm64Count); p.ins("", "BNE %s", label) },
+		jumpRow: func(label string) {
+			p.ins("", "SUBS $1, %s", arm64Rows)
+			p.ins("", "BNE %s", label)
+		},
+	}, p.op, p.ptr)
 
 	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ F%d, %d(%s)", reg, off, ptr) })
 	p.WriteString("\tRET\n\n")
@@ -135,7 +133,7 @@ func (p *arm64) routine() {
 // accumulators is as on amd64, with registers half as wide.
 func (p *arm64) accumulators(f func(reg, off int, ptr string)) {
 	for _, v := range p.k.values {
-		if v.kind != accumulator {
+		if v.kind != accumulator || v.from == nil {
 			continue
 		}
 		for u, reg := range p.a.regs[v] {
@@ -159,8 +157,12 @@ func (p *arm64) loadInvariant(v *value, reg int) {
 
 func (p *arm64) op(o op) {
 	p.a.loads(p.k, p.i, p.loadInvariant)
+	if o.code == opFold {
+		p.fold(o)
+		return
+	}
 	n := p.vectors()
-	if o.dst != nil && o.dst.shared {
+	if o.dst != nil && o.dst.shared || o.code == opStore1 {
 		n = 1
 	}
 	each(n, o.String(), func(u int, comment string) {
@@ -176,6 +178,10 @@ func (p *arm64) op(o op) {
 			p.ins(comment, "VLD1R (%s), [V%d.S4]", p.ptr[o.ptr], d)
 		case opStore:
 			p.ins(comment, "FMOVQ F%d, %d(%s)", r(o.a), 16*u, p.ptr[o.ptr])
+		case opStore1:
+			p.ins(comment, "FMOVS F%d, (%s)", r(o.a), p.ptr[o.ptr])
+		case opZero:
+			p.ins(comment, "VEOR V%d.B16, V%d.B16, V%d.B16", d, d, d)
 		case opLoadHalf:
 			p.ins(comment, "FMOVD %d(%s), F%d", 8*u, p.ptr[o.ptr], d)
 		case opStoreHalf:
@@ -218,4 +224,17 @@ func (p *arm64) op(o op) {
 	if o.code == opLoadHalf { // after all loads, so that an in-order core need not wait for each
 		each(n, "", func(u int, _ string) { p.ins("", "FCVTL4S(%d, %d)", p.r(o.dst, u), p.r(o.dst, u)) })
 	}
+}
+
+// fold adds lane j+s to lane j, for s = 8, 4, 2, 1.
+func (p *arm64) fold(o op) {
+	d, spare := p.r(o.dst, 0), p.a.spare[p.i]
+	p.ins(o.String(), "FADD4S(%d, %d, %d)", d, p.r(o.a, 0), p.r(o.a, 2))
+	p.ins("", "FADD4S(%d, %d, %d)", spare, p.r(o.a, 1), p.r(o.a, 3))
+	p.ins("", "FADD4S(%d, %d, %d)", d, d, spare)
+	p.ins("", "VEXT $8, V%d.B16, V%d.B16, V%d.B16", d, d, spare)
+	p.ins("", "FADD4S(%d, %d, %d)", d, d, spare)
+	p.ins("", "VDUP V%d.S[1], V%d.S4", d, spare)
+	p.ins("", "FADD4S(%d, %d, %d)", d, d, spare)
+	p.ins("", "VDUP V%d.S[0], V%d.S4", d, d)
 }

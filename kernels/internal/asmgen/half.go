@@ -23,19 +23,8 @@ func halfRoutines(define func(name, doc string, body func(k *kernel))) {
 		k.store(dst, k.loadHalf(x))
 	})
 
-	define("normalizeHalfBlocks", "dst[i] = half((x[i]-mean)*rstd)", func(k *kernel) {
-		dst, x := k.halves("dst"), k.slice("x")
-		k.n()
-		mean, rstd := k.scalar("mean"), k.scalar("rstd")
-		k.storeHalf(dst, k.xhat(k.load(x), mean, rstd))
-	})
-	define("normalizeAffineHalfBlocks", "dst[i] = half((x[i]-mean)*rstd*gain[i] + bias[i])", func(k *kernel) {
-		dst, x, gain, bias := k.halves("dst"), k.slice("x"), k.slice("gain"), k.slice("bias")
-		k.n()
-		mean, rstd := k.scalar("mean"), k.scalar("rstd")
-		y := k.xhat(k.load(x), mean, rstd)
-		k.storeHalf(dst, k.add("y", k.mul("y", y, k.load(gain)), k.load(bias)))
-	})
+	layerNormRoutine(define, false, true)
+	layerNormRoutine(define, true, true)
 
 	for _, ema := range []string{"", "EMA", "EMAHalf"} {
 		doc := "one step of AdamW with moments in halves, see adamwHalfOne"

@@ -1,22 +1,34 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // block is how many float32 one turn of every loop handles: two AVX2 registers, four NEON registers. It is also the
 // number of virtual lanes of a sum (type lanes in package kernels), so that a register is a run of lanes.
 const block = 16
 
-// kernel is one vector routine: its arguments in frame order, and the body of its only loop as a list of operations
-// in which every value is assigned once, accumulators excepted.
+// kernel is one vector routine: its arguments in frame order, and a list of operations in which every value is assigned
+// once, accumulators excepted. Most are the body of one loop. A routine on rows has a loop over rows around several,
+// and operations before, between and after them.
 type kernel struct {
 	name string
 	doc  string // the loop, in the words of the Go version
 	args []*arg
 	ops  []op
 
-	values []*value
-	consts []*value
-	count  *arg
+	values   []*value
+	consts   []*value
+	count    *arg
+	rowCount *arg      // of a routine on rows: how many
+	sections []section // of a routine on rows
+}
+
+// section is a run of operations, up to the next one's first.
+type section struct {
+	first int
+	loop  bool // over the blocks of a row; otherwise once a row
 }
 
 // arg is one argument of the routine. The assembler takes g for a register, so no argument has that name.
@@ -42,7 +54,8 @@ const (
 	stepBlock  step = iota // by one block
 	stepNone               // accumulators stay
 	stepStride             // to the next row, by the bytes in another argument
-	stepFloat              // by one float32
+	stepFloat              // by one float32 a row
+	stepAgain              // by one block, and back for the next row
 	stepHalf               // by one block of halves
 )
 
@@ -55,6 +68,7 @@ type value struct {
 	bits   uint32 // of a constant
 	from   *arg   // of a scalar or an accumulator
 	wide   int    // of an accumulator: 0 for 32 bits; 1, 2 the low or high halves of float64
+	mask   bool   // what a comparison yields
 }
 
 type valueKind int
@@ -104,6 +118,9 @@ const (
 	opShr              // a >> imm, as uint32
 	opMulInt           // a * b, as uint32
 	opMin              // a < b ? a : b; a is not NaN
+	opZero             // 0
+	opFold             // the sum of the lanes of a, as a tree: lanes.sum in package kernels
+	opStore1           // the first lane
 )
 
 // String is the operation in Go's terms, for the comments of the listing.
@@ -111,8 +128,12 @@ func (o op) String() string {
 	switch o.code {
 	case opLoad, opLoad1, opLoadHalf:
 		return fmt.Sprintf("%s = %s[]", o.dst.name, o.ptr.name)
-	case opStore, opStoreHalf:
+	case opStore, opStoreHalf, opStore1:
 		return fmt.Sprintf("%s[] = %s", o.ptr.name, o.a.name)
+	case opZero:
+		return fmt.Sprintf("%s = 0", o.dst.name)
+	case opFold:
+		return fmt.Sprintf("%s = sum of the lanes of %s", o.dst.name, o.a.name)
 	case opToHalf:
 		return fmt.Sprintf("%s = half(%s)", o.dst.name, o.a.name)
 	case opSqrt:
@@ -148,6 +169,37 @@ func (o op) operands() []*value {
 		}
 	}
 	return v
+}
+
+// runs returns the sections, which for most routines is one loop.
+func (k *kernel) runs() []section {
+	if k.sections == nil {
+		return []section{{loop: true}}
+	}
+	return k.sections
+}
+
+// end returns where section s ends.
+func (k *kernel) end(s int) int {
+	if s+1 < len(k.sections) {
+		return k.sections[s+1].first
+	}
+	return len(k.ops)
+}
+
+// walks reports whether section s reads or writes what a points to.
+func (k *kernel) walks(a *arg, s int) bool {
+	return slices.ContainsFunc(k.ops[k.runs()[s].first:k.end(s)], func(o op) bool { return o.ptr == a })
+}
+
+// walksAfter reports whether a section after s does.
+func (k *kernel) walksAfter(a *arg, s int) bool {
+	for s++; s < len(k.sections); s++ {
+		if k.walks(a, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // Arguments.
@@ -189,6 +241,24 @@ func (k *kernel) perRow(name string) *arg { return k.arg(name, pointer, stepFloa
 // n declares the number of elements, a positive multiple of block.
 func (k *kernel) n() { k.count = k.arg("n", integer, stepNone) }
 
+// parameter declares a pointer to one float32 a column, the same for all rows.
+func (k *kernel) parameter(name string) *arg { return k.arg(name, pointer, stepAgain) }
+
+// eachRow declares the number of rows, positive, and that of elements in each, a positive multiple of block; what
+// follows is done for each row.
+func (k *kernel) eachRow() {
+	k.rowCount = k.arg("rows", integer, stepNone)
+	k.n()
+	k.sections = []section{{}}
+}
+
+// eachBlock makes what body does a loop over the blocks of the row.
+func (k *kernel) eachBlock(body func()) {
+	k.sections = append(k.sections, section{first: len(k.ops), loop: true})
+	body()
+	k.sections = append(k.sections, section{first: len(k.ops)})
+}
+
 // rows declares the number of rows, positive, and the distance between them in bytes.
 func (k *kernel) rows() {
 	k.count = k.arg("rows", integer, stepNone)
@@ -208,6 +278,17 @@ func (k *kernel) add1(v *value) *value {
 // scalar declares an argument of 32 bits.
 func (k *kernel) scalar(name string) *value {
 	return k.add1(&value{name: name, shared: true, kind: argument, from: k.arg(name, scalar, stepNone)})
+}
+
+// sum starts an accumulator of this row at zero.
+func (k *kernel) sum(name string) *value {
+	v := k.add1(&value{name: name, kind: accumulator})
+	return k.emit(op{code: opZero, dst: v})
+}
+
+// fold returns the sum of an accumulator's lanes.
+func (k *kernel) fold(name string, acc *value) *value {
+	return k.emit(op{code: opFold, dst: k.add1(&value{name: name, shared: true}), a: acc})
 }
 
 // lanes declares a pointer to one float32 or uint32 a lane: an accumulator, read before the loop and written after it.
@@ -242,7 +323,8 @@ func (k *kernel) emit(o op) *value {
 }
 
 func (k *kernel) binary(code opcode, name string, a, b *value) *value {
-	return k.emit(op{code: code, dst: k.add1(&value{name: name}), a: a, b: b})
+	shared := a.shared && (b == nil || b.shared)
+	return k.emit(op{code: code, dst: k.add1(&value{name: name, shared: shared, mask: code == opLess}), a: a, b: b})
 }
 
 func (k *kernel) load(p *arg) *value {
@@ -252,6 +334,8 @@ func (k *kernel) load(p *arg) *value {
 func (k *kernel) load1(p *arg) *value {
 	return k.emit(op{code: opLoad1, dst: k.add1(&value{name: p.name, shared: true}), ptr: p})
 }
+
+func (k *kernel) store1(p *arg, v *value) { k.emit(op{code: opStore1, a: v, ptr: p}) }
 
 func (k *kernel) store(p *arg, v *value) { k.emit(op{code: opStore, a: v, ptr: p}) }
 

@@ -1,5 +1,5 @@
 // Asmgen prints the vector routines of package kernels as assembly: each is described once, in routines.go, as a list
-// of operations on vectors, and printed for AVX2 and for NEON. Run it from the kernels folder:
+// of operations on vectors, and printed for AVX2, AVX-512 and NEON. Run it from the kernels folder:
 //
 //	go run ./internal/asmgen
 package main

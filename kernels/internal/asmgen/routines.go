@@ -77,71 +77,9 @@ func routines() []*kernel {
 			k.accumulate(dgain, k.mul("g", hat, g))
 		})
 
-	define("sumRowBlocks", "l[i%16] += x[i]", func(k *kernel) {
-		l := k.lanes("l")
-		x := k.slice("x")
-		k.n()
-		k.accumulate(l, k.load(x))
-	})
-	define("sumSquaredDeviationsBlocks", "l[i%16] += (x[i]-mean)*(x[i]-mean)", func(k *kernel) {
-		l := k.lanes("l")
-		x := k.slice("x")
-		k.n()
-		mean := k.scalar("mean")
-		d := k.sub("d", k.load(x), mean)
-		k.accumulate(l, k.mul("d", d, d))
-	})
-	define("normalizeBlocks", "dst[i] = (x[i]-mean)*rstd", func(k *kernel) {
-		dst, x := k.slice("dst"), k.slice("x")
-		k.n()
-		mean, rstd := k.scalar("mean"), k.scalar("rstd")
-		k.store(dst, k.xhat(k.load(x), mean, rstd))
-	})
-	define("normalizeAffineBlocks", "dst[i] = (x[i]-mean)*rstd*gain[i] + bias[i]", func(k *kernel) {
-		dst, x, gain, bias := k.slice("dst"), k.slice("x"), k.slice("gain"), k.slice("bias")
-		k.n()
-		mean, rstd := k.scalar("mean"), k.scalar("rstd")
-		y := k.xhat(k.load(x), mean, rstd)
-		k.store(dst, k.add("y", k.mul("y", y, k.load(gain)), k.load(bias)))
-	})
-	for _, withGain := range []bool{false, true} {
-		sums, grad, product := "layerNormSumsBlocks", "addLayerNormGradBlocks", "dy[i]"
-		if withGain {
-			sums, grad, product = "layerNormGainSumsBlocks", "addLayerNormGainGradBlocks", "dy[i]*gain[i]"
-		}
-		// loadG returns the gradient by xhat.
-		loadG := func(k *kernel, dy, gain *arg) *value {
-			if !withGain {
-				return k.load(dy)
-			}
-			return k.mul("g", k.load(dy), k.load(gain))
-		}
-		operands := func(k *kernel) (dy, x, gain *arg) {
-			dy, x = k.slice("dy"), k.slice("x")
-			if withGain {
-				gain = k.slice("gain")
-			}
-			k.n()
-			return dy, x, gain
-		}
-		define(sums, "v = "+product+"; sumG[i%16] += v; sumGX[i%16] += v*((x[i]-mean)*rstd)", func(k *kernel) {
-			g, gx := k.lanes("sumG"), k.lanes("sumGX")
-			dy, x, gain := operands(k)
-			mean, rstd := k.scalar("mean"), k.scalar("rstd")
-			v := loadG(k, dy, gain)
-			k.accumulate(g, v)
-			hat := k.xhat(k.load(x), mean, rstd)
-			k.accumulate(gx, k.mul("v", v, hat))
-		})
-		define(grad, "dx[i] += rstd*("+product+" - meanG - (x[i]-mean)*rstd*meanGX)", func(k *kernel) {
-			dx := k.slice("dx")
-			dy, x, gain := operands(k)
-			mean, rstd, meanG, meanGX := k.scalar("mean"), k.scalar("rstd"), k.scalar("meanG"), k.scalar("meanGX")
-			hat := k.mul("hat", k.xhat(k.load(x), mean, rstd), meanGX)
-			v := k.sub("v", loadG(k, dy, gain), meanG)
-			v = k.mul("v", k.sub("v", v, hat), rstd)
-			k.store(dx, k.add("dx", k.load(dx), v))
-		})
+	for _, affine := range []bool{false, true} {
+		layerNormRoutine(define, affine, false)
+		layerNormGradRoutine(define, affine)
 	}
 
 	define("maxScaledBlocks", "l[i%16] = scale*x[i] > l[i%16] ? scale*x[i] : l[i%16]", func(k *kernel) {
@@ -236,6 +174,99 @@ func routines() []*kernel {
 	}
 	halfRoutines(define)
 	return list
+}
+
+// layerNormRoutine defines the forward pass of layer normalisation, of a result in halves if half.
+func layerNormRoutine(define func(name, doc string, body func(k *kernel)), affine, half bool) {
+	name, result := "layerNorm", "(x[i]-mean)*rstd"
+	if affine {
+		name, result = name+"Affine", result+"*gain[i] + bias[i]"
+	}
+	if half {
+		name, result = name+"Half", "half("+result+")"
+	}
+	define(name+"Rows", "mean = sum(x)/cols; rstd = 1/sqrt(sum((x-mean)^2)/cols + eps); dst[i] = "+result, func(k *kernel) {
+		var dst, gain, bias *arg
+		if half {
+			dst = k.halves("dst")
+		} else {
+			dst = k.slice("dst")
+		}
+		x := k.slice("x")
+		if affine {
+			gain, bias = k.parameter("gain"), k.parameter("bias")
+		}
+		means, rstds := k.perRow("mean"), k.perRow("rstd")
+		k.eachRow()
+		cols, eps := k.scalar("cols"), k.scalar("eps")
+
+		sum := k.sum("sum")
+		k.eachBlock(func() { k.accumulate(sum, k.load(x)) })
+		mean := k.div("mean", k.fold("mean", sum), cols)
+		k.store1(means, mean)
+
+		squares := k.sum("squares")
+		k.eachBlock(func() {
+			d := k.sub("d", k.load(x), mean)
+			k.accumulate(squares, k.mul("d", d, d))
+		})
+		v := k.add("var", k.div("var", k.fold("var", squares), cols), eps)
+		rstd := k.div("rstd", k.float("1", 1), k.sqrt("dev", v))
+		k.store1(rstds, rstd)
+
+		k.eachBlock(func() {
+			y := k.xhat(k.load(x), mean, rstd)
+			if affine {
+				y = k.add("y", k.mul("y", y, k.load(gain)), k.load(bias))
+			}
+			if half {
+				k.storeHalf(dst, y)
+			} else {
+				k.store(dst, y)
+			}
+		})
+	})
+}
+
+// layerNormGradRoutine defines the gradient of layer normalisation by its input.
+func layerNormGradRoutine(define func(name, doc string, body func(k *kernel)), withGain bool) {
+	name, product := "addLayerNormGradRows", "dy[i]"
+	if withGain {
+		name, product = "addLayerNormGainGradRows", "dy[i]*gain[i]"
+	}
+	doc := "g[i] = " + product + "; xhat[i] = (x[i]-mean)*rstd; dx[i] += rstd*(g[i] - sum(g)/cols - xhat[i]*(sum(g*xhat)/cols))"
+	define(name, doc, func(k *kernel) {
+		dx, dy, x := k.slice("dx"), k.slice("dy"), k.slice("x")
+		var gain *arg
+		if withGain {
+			gain = k.parameter("gain")
+		}
+		means, rstds := k.perRow("mean"), k.perRow("rstd")
+		k.eachRow()
+		cols := k.scalar("cols")
+		loadG := func() *value {
+			if !withGain {
+				return k.load(dy)
+			}
+			return k.mul("g", k.load(dy), k.load(gain))
+		}
+
+		mean, rstd := k.load1(means), k.load1(rstds)
+		sumG, sumGX := k.sum("sumG"), k.sum("sumGX")
+		k.eachBlock(func() {
+			v := loadG()
+			k.accumulate(sumG, v)
+			k.accumulate(sumGX, k.mul("v", v, k.xhat(k.load(x), mean, rstd)))
+		})
+		meanG := k.div("meanG", k.fold("meanG", sumG), cols)
+		meanGX := k.div("meanGX", k.fold("meanGX", sumGX), cols)
+		k.eachBlock(func() {
+			hat := k.mul("hat", k.xhat(k.load(x), mean, rstd), meanGX)
+			v := k.sub("v", loadG(), meanG)
+			v = k.mul("v", k.sub("v", v, hat), rstd)
+			k.store(dx, k.add("dx", k.load(dx), v))
+		})
+	})
 }
 
 // Pieces that several routines share.

@@ -8,7 +8,7 @@
 //
 //	DI  row              R8  stride       BX  rows left   R9  bytes of whole blocks in a row
 //	SI  at               DX  their end    AX  columns after them
-//	R10 y, its row       R11 its stride   R12 constants
+//	R10 y, its row       R11 its stride   R12 constants   R13 dx, its row
 
 #define LOG2E 0
 #define MAGIC 32
@@ -204,15 +204,16 @@ next:
 	VZEROUPPER
 	RET
 
-// func softmaxGradRowsAVX2(dy, y *float32, rows, cols, stride, stridey int, scale float32)
-TEXT ·softmaxGradRowsAVX2(SB), NOSPLIT, $0-52
-	MOVQ dy+0(FP), DI
-	MOVQ y+8(FP), R10
-	MOVQ rows+16(FP), BX
-	MOVQ cols+24(FP), CX
-	MOVQ stride+32(FP), R8
-	MOVQ stridey+40(FP), R11
-	VBROADCASTSS scale+48(FP), Y15
+// func softmaxGradRowsAVX2(dx, dy, y *float32, rows, cols, stride, stridey int, scale float32)
+TEXT ·softmaxGradRowsAVX2(SB), NOSPLIT, $0-60
+	MOVQ dx+0(FP), R13
+	MOVQ dy+8(FP), DI
+	MOVQ y+16(FP), R10
+	MOVQ rows+24(FP), BX
+	MOVQ cols+32(FP), CX
+	MOVQ stride+40(FP), R8
+	MOVQ stridey+48(FP), R11
+	VBROADCASTSS scale+56(FP), Y15
 	SHLQ $2, R8
 	SHLQ $2, R11
 	COLUMNS
@@ -252,7 +253,7 @@ dotSum:
 	VBROADCASTSS X0, Y0
 	XORQ SI, SI
 
-grad: // dy = scale*y*(dy - dot)
+grad: // dx = scale*y*(dy - dot)
 	CMPQ SI, R9
 	JGE  gradTail
 	VMOVUPS (DI)(SI*1), Y5
@@ -263,8 +264,8 @@ grad: // dy = scale*y*(dy - dot)
 	VSUBPS Y0, Y6, Y6
 	VMULPS Y7, Y5, Y5
 	VMULPS Y8, Y6, Y6
-	VMOVUPS Y5, (DI)(SI*1)
-	VMOVUPS Y6, 32(DI)(SI*1)
+	VMOVUPS Y5, (R13)(SI*1)
+	VMOVUPS Y6, 32(R13)(SI*1)
 	ADDQ $64, SI
 	JMP  grad
 
@@ -281,11 +282,12 @@ gradTail:
 	VSUBPS Y0, Y6, Y6
 	VMULPS Y7, Y5, Y5
 	VMULPS Y8, Y6, Y6
-	VMASKMOVPS Y5, Y2, (DI)(SI*1)
-	VMASKMOVPS Y6, Y3, 32(DI)(SI*1)
+	VMASKMOVPS Y5, Y2, (R13)(SI*1)
+	VMASKMOVPS Y6, Y3, 32(R13)(SI*1)
 
 next:
 	ADDQ R8, DI
+	ADDQ R8, R13
 	ADDQ R11, R10
 	DECQ BX
 	JNZ  row
@@ -433,15 +435,16 @@ next:
 	VZEROUPPER
 	RET
 
-// func softmaxGradRowsAVX512(dy, y *float32, rows, cols, stride, stridey int, scale float32)
-TEXT ·softmaxGradRowsAVX512(SB), NOSPLIT, $0-52
-	MOVQ dy+0(FP), DI
-	MOVQ y+8(FP), R10
-	MOVQ rows+16(FP), BX
-	MOVQ cols+24(FP), CX
-	MOVQ stride+32(FP), R8
-	MOVQ stridey+40(FP), R11
-	VBROADCASTSS scale+48(FP), Z31
+// func softmaxGradRowsAVX512(dx, dy, y *float32, rows, cols, stride, stridey int, scale float32)
+TEXT ·softmaxGradRowsAVX512(SB), NOSPLIT, $0-60
+	MOVQ dx+0(FP), R13
+	MOVQ dy+8(FP), DI
+	MOVQ y+16(FP), R10
+	MOVQ rows+24(FP), BX
+	MOVQ cols+32(FP), CX
+	MOVQ stride+40(FP), R8
+	MOVQ stridey+48(FP), R11
+	VBROADCASTSS scale+56(FP), Z31
 	SHLQ $2, R8
 	SHLQ $2, R11
 	COLUMNS
@@ -472,14 +475,14 @@ dotSum:
 	VBROADCASTSS X0, Z0
 	XORQ SI, SI
 
-grad: // dy = scale*y*(dy - dot)
+grad: // dx = scale*y*(dy - dot)
 	CMPQ SI, R9
 	JGE  gradTail
 	VMOVUPS (DI)(SI*1), Z5
 	VMULPS (R10)(SI*1), Z31, Z7
 	VSUBPS Z0, Z5, Z5
 	VMULPS Z7, Z5, Z5
-	VMOVUPS Z5, (DI)(SI*1)
+	VMOVUPS Z5, (R13)(SI*1)
 	ADDQ $64, SI
 	JMP  grad
 
@@ -490,10 +493,11 @@ gradTail:
 	VMULPS.Z (R10)(SI*1), Z31, K1, Z7
 	VSUBPS Z0, Z5, Z5
 	VMULPS Z7, Z5, Z5
-	VMOVUPS Z5, K1, (DI)(SI*1)
+	VMOVUPS Z5, K1, (R13)(SI*1)
 
 next:
 	ADDQ R8, DI
+	ADDQ R8, R13
 	ADDQ R11, R10
 	DECQ BX
 	JNZ  row

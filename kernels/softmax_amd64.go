@@ -12,11 +12,11 @@ import (
 // rowsChunk bounds one call, in elements: some 20 microseconds.
 const rowsChunk = 1 << 15
 
-// softmaxRows is Softmax. Rows of attention are short, so that the calls and sums of a row on its own would take longer
-// than its arithmetic: here a call takes a block of rows.
+// softmaxRows is Softmax. Rows are short, so that the calls and sums of a row on its own would take longer than its
+// arithmetic: here a call takes a block of rows.
 func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
 	if !cpu.HasAVX2FMA {
-		Softmax(x, rows, cols, stride, scale)
+		softmaxRowByRow(x, rows, cols, stride, scale)
 		return
 	}
 	_ = x[(rows-1)*stride+cols-1]
@@ -30,19 +30,19 @@ func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
 	}
 }
 
-// softmaxGradRows is SoftmaxGrad in place on dy, with rows of y stridey apart.
-func softmaxGradRows(dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
+// softmaxGradRows is SoftmaxGrad, with rows of y stridey apart.
+func softmaxGradRows(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
 	if !cpu.HasAVX2FMA {
-		softmaxGradRowsGeneric(dy, stride, y, stridey, rows, cols, scale)
+		softmaxGradRowByRow(dx, dy, stride, y, stridey, rows, cols, scale)
 		return
 	}
-	_, _ = dy[(rows-1)*stride+cols-1], y[(rows-1)*stridey+cols-1]
+	_, _, _ = dx[(rows-1)*stride+cols-1], dy[(rows-1)*stride+cols-1], y[(rows-1)*stridey+cols-1]
 	per := max(1, rowsChunk/cols)
 	for i := 0; i < rows; i += per {
 		if cpu.HasAVX512 {
-			softmaxGradRowsAVX512(&dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)
+			softmaxGradRowsAVX512(&dx[i*stride], &dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)
 		} else {
-			softmaxGradRowsAVX2(&dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)
+			softmaxGradRowsAVX2(&dx[i*stride], &dy[i*stride], &y[i*stridey], min(per, rows-i), cols, stride, stridey, scale)
 		}
 	}
 }
@@ -71,10 +71,10 @@ func softmaxRowsAVX2(x *float32, rows, cols, stride int, scale float32)
 //go:noescape
 func softmaxRowsAVX512(x *float32, rows, cols, stride int, scale float32)
 
-// softmaxGradRowsAVX2 is softmaxGradRowsGeneric, rows and cols positive.
+// softmaxGradRowsAVX2 is softmaxGradRowByRow, rows and cols positive.
 //
 //go:noescape
-func softmaxGradRowsAVX2(dy, y *float32, rows, cols, stride, stridey int, scale float32)
+func softmaxGradRowsAVX2(dx, dy, y *float32, rows, cols, stride, stridey int, scale float32)
 
 //go:noescape
-func softmaxGradRowsAVX512(dy, y *float32, rows, cols, stride, stridey int, scale float32)
+func softmaxGradRowsAVX512(dx, dy, y *float32, rows, cols, stride, stridey int, scale float32)
