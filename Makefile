@@ -25,12 +25,14 @@ demo: build ## draw a picture set, then pretrain, probe, export and embed
 .PHONY: test
 test: test-native test-purego test-arm64 ## every test: natively, in pure Go, on emulated ARM cores
 
-# A path that did not run did not pass: where the machine has the fast path, the tests must have taken it.
+# A path that did not run did not pass: the tests must have taken each path that the processor's flags promise.
 ISA := $(shell \
+	has() { for flag; do grep -qsw $$flag /proc/cpuinfo || return 1; done; }; \
 	case $$(uname -m) in \
-	(x86_64|amd64) grep -qsw avx2 /proc/cpuinfo && echo avx2;; \
-	(aarch64|arm64) echo neon;; \
-	esac)
+	(x86_64|amd64) has avx2 fma f16c && echo avx2; has avx2 avx_vnni && echo avxvnni; \
+		has avx512f avx512bw avx512dq avx512vl && { echo avx512; has avx512_vnni && echo avx512vnni; };; \
+	(aarch64|arm64) echo neon; has asimddp && echo dotprod; has i8mm && echo i8mm;; \
+	esac | paste -sd, -)
 
 .PHONY: test-native
 test-native:

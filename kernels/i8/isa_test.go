@@ -1,0 +1,9 @@
+package i8
+
+import (
+	"testing"
+
+	"edgejepa/kernels/kerneltest"
+)
+
+func TestRequiredISA(t *testing.T) { kerneltest.RequireISA(t) }
