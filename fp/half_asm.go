@@ -2,16 +2,21 @@
 
 package fp
 
+import "edgejepa/internal/cpu"
+
 const (
 	halfBlock = 8       // elements of one vector of halves
 	halfChunk = 1 << 14 // elements of one call at most: assembly cannot be preempted, and this is 96 KiB of traffic
 )
 
+// hasVector: F16C belongs to the rung of AVX2, the conversions of arm64 to ARMv8.0.
+func hasVector() bool { return cpu.HasAVX2FMA || cpu.HasNEON }
+
 // encodeHalfVector encodes all of src, or nothing if it is shorter than a vector or there is no path. What is left over
 // behind the last whole vector is done by one that ends with the slice and repeats some elements.
 func encodeHalfVector(dst []uint16, src []float32) int {
 	n := len(src)
-	if !useVector || n < halfBlock {
+	if !hasVector() || n < halfBlock {
 		return 0
 	}
 	whole := n &^ (halfBlock - 1)
@@ -27,7 +32,7 @@ func encodeHalfVector(dst []uint16, src []float32) int {
 // decodeHalfVector is encodeHalfVector the other way.
 func decodeHalfVector(dst []float32, src []uint16) int {
 	n := len(src)
-	if !useVector || n < halfBlock {
+	if !hasVector() || n < halfBlock {
 		return 0
 	}
 	whole := n &^ (halfBlock - 1)

@@ -7,9 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"github.com/x448/float16"
@@ -18,43 +16,7 @@ import (
 	"edgejepa/kernels/kerneltest"
 )
 
-// forEachPath runs f with the vector path, if there is one, and without it.
-func forEachPath(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	for _, path := range paths() {
-		t.Run(path, func(t *testing.T) {
-			defer setVector(setVector(path != "generic"))
-			f(t)
-		})
-	}
-}
-
-// paths are the paths under test, by the name of the rung that brings them.
-func paths() []string {
-	was := setVector(false)
-	setVector(was)
-	if !was {
-		return []string{"generic"}
-	}
-	return []string{cpu.Paths()[1], "generic"} // the first rung above generic has the conversions
-}
-
-// A path that did not run did not pass: EDGEJEPA_REQUIRE_ISA=avx2 (a list, comma between) fails a run without it. Higher
-// rungs add nothing here, but have to be there.
-func TestRequiredISA(t *testing.T) {
-	t.Logf("paths under test: %v", paths())
-	if want := os.Getenv("EDGEJEPA_REQUIRE_ISA"); want != "" {
-		have := []string{"generic"}
-		if len(paths()) > 1 {
-			have = cpu.Paths()
-		}
-		for _, w := range strings.Split(want, ",") {
-			if !slices.Contains(have, w) {
-				t.Errorf("EDGEJEPA_REQUIRE_ISA=%s, but this run has only %v", w, have)
-			}
-		}
-	}
-}
+func TestRequiredISA(t *testing.T) { kerneltest.RequireISA(t) }
 
 // halfValue is the value of a finite half by its definition.
 func halfValue(h uint16) float64 {
@@ -99,7 +61,7 @@ func TestDecodeHalfAll(t *testing.T) {
 	for i := range src {
 		src[i] = uint16(i)
 	}
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		dst, back := make([]float32, len(src)), make([]uint16, len(src))
 		DecodeHalf(dst, src)
 		require.NoError(t, decodesAs(dst, src))
@@ -148,7 +110,7 @@ func TestEncodeHalfBoundaries(t *testing.T) {
 			src, want = append(src, math.Float32frombits(sign|u)), append(want, bit|h)
 		}
 	}
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		dst := make([]uint16, len(src))
 		EncodeHalf(dst, src)
 		require.NoError(t, encodesAs(dst, src))
@@ -173,7 +135,7 @@ func TestEncodeHalfNaN(t *testing.T) {
 			}
 		}
 	}
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		dst := make([]uint16, len(src))
 		EncodeHalf(dst, float32s(src))
 		for i, u := range src {
@@ -189,7 +151,7 @@ func TestEncodeHalfMany(t *testing.T) {
 	if all, _ := strconv.ParseBool(os.Getenv("EDGEJEPA_EXHAUSTIVE")); all {
 		step = 1
 	}
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		src, dst := make([]float32, 1<<14), make([]uint16, 1<<14)
 		for u := uint64(0); u < 1<<32; {
 			for i := range src {
@@ -204,37 +166,28 @@ func TestEncodeHalfMany(t *testing.T) {
 	})
 }
 
-// halves is a view of memory as twice as many halves.
-func halves(x []float32) []uint16 {
-	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
-}
-
 // Every length up to a few vectors and beyond a chunk, every misalignment of both sides; nothing outside is written.
 func TestHalfLengths(t *testing.T) {
 	lengths := []int{100, 127, 1000, 1<<14 - 1, 1<<14 + 9}
 	for n := range 70 {
 		lengths = append(lengths, n)
 	}
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		for _, n := range lengths {
 			for shift := range 4 {
 				x, y := kerneltest.NewBuffer(n, shift), kerneltest.NewBuffer(n, 3*shift)
-				b := kerneltest.NewBuffer(n/2+2, shift^1)
 				kerneltest.Fill(x.X, kerneltest.Kinds[(n+shift)%len(kerneltest.Kinds)], uint64(n))
-				all := halves(b.X)
-				for i := range all {
-					all[i] = 0xabcd
-				}
-				h := all[shift&1:][:n]
+				const before = 8
+				all := slices.Repeat([]uint16{0xabcd}, before+n+32)
+				h := all[before+shift:][:n]
 				EncodeHalf(h, x.X)
 				require.NoError(t, encodesAs(h, x.X))
 				DecodeHalf(y.X, h)
 				require.NoError(t, decodesAs(y.X, h))
-				for _, b := range []*kerneltest.Buffer{x, y, b} {
-					require.NoError(t, b.Check())
-				}
+				require.NoError(t, x.Check())
+				require.NoError(t, y.Check())
 				for i, v := range all {
-					if i < shift&1 || i >= n+shift&1 {
+					if i -= before + shift; i < 0 || i >= n {
 						require.Equal(t, uint16(0xabcd), v, "n %d: smashed [%d]", n, i)
 					}
 				}
@@ -245,14 +198,10 @@ func TestHalfLengths(t *testing.T) {
 
 // With memory that may not be touched right before and right behind both slices, nothing reads or writes beyond either.
 func TestHalfStaysInside(t *testing.T) {
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		for n := 1; n < 70; n++ {
 			for _, atEnd := range []bool{true, false} {
-				x, all := kerneltest.Fenced(t, n, atEnd), halves(kerneltest.Fenced(t, (n+1)/2, atEnd))
-				h := all[:n]
-				if atEnd {
-					h = all[len(all)-n:]
-				}
+				x, h := kerneltest.Fenced(t, n, atEnd), kerneltest.FencedAs[uint16](t, n, atEnd)
 				EncodeHalf(h, x)
 				require.NoError(t, encodesAs(h, x))
 				DecodeHalf(x, h)
@@ -266,7 +215,7 @@ func TestHalfShapes(t *testing.T) {
 	require.PanicsWithValue(t, "fp: EncodeHalf: lengths differ", func() { EncodeHalf(make([]uint16, 1), nil) })
 	require.PanicsWithValue(t, "fp: DecodeHalf: lengths differ", func() { DecodeHalf(nil, make([]uint16, 1)) })
 	x, h := make([]float32, 100), make([]uint16, 100)
-	forEachPath(t, func(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(10, func() { EncodeHalf(h, x); DecodeHalf(x, h) }))
 	})
 }
@@ -281,17 +230,17 @@ func FuzzHalf(f *testing.F) {
 		for i := range src {
 			src[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 		}
-		for _, path := range paths() {
-			func() {
-				defer setVector(setVector(path != "generic"))
-				h := make([]uint16, 7-from+len(src))[7-from:]
-				EncodeHalf(h, src)
-				require.NoError(t, encodesAs(h, src), path)
-				back := make([]float32, len(h))
-				DecodeHalf(back, h)
-				require.NoError(t, decodesAs(back, h), path)
-			}()
+		check := func(t *testing.T) {
+			h := make([]uint16, 7-from+len(src))[7-from:]
+			EncodeHalf(h, src)
+			require.NoError(t, encodesAs(h, src))
+			back := make([]float32, len(h))
+			DecodeHalf(back, h)
+			require.NoError(t, decodesAs(back, h))
 		}
+		check(t)
+		defer kerneltest.Only(0)()
+		check(t)
 	})
 }
 
@@ -311,12 +260,13 @@ func BenchmarkHalf(b *testing.B) {
 			})
 		}
 		run("copy", func() { copy(to, from) })
-		for _, path := range paths() {
-			func() {
-				defer setVector(setVector(path != "generic"))
-				run("encode/"+path, func() { EncodeHalf(h, x) })
-				run("decode/"+path, func() { DecodeHalf(x, h) })
-			}()
+		both := func(path string) {
+			run("encode/"+path, func() { EncodeHalf(h, x) })
+			run("decode/"+path, func() { DecodeHalf(x, h) })
 		}
+		both(cpu.ISA())
+		restore := kerneltest.Only(0)
+		both("generic")
+		restore()
 	}
 }

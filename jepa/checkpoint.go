@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"edgejepa/fp"
 	"edgejepa/internal/safetensors"
 	"edgejepa/vit"
 )
@@ -20,28 +21,64 @@ const (
 	monitorTensor  = trainingPrefix + "monitor"
 )
 
-// tensors lists the whole state of a run. They share memory with the trainer.
+// tensors lists the whole state of a run. They share memory with the trainer. What is kept in halves is F16.
 func (t *Trainer) tensors() []safetensors.Tensor {
 	ts := t.Context.Params.Tensors(vit.ContextPrefix)
 	ts = append(ts, t.Predictor.Params.Tensors(vit.PredictorPrefix)...)
-	ts = append(ts, t.Target.Params.Tensors(vit.TargetPrefix)...)
+	ts = append(ts, t.targetTensors()...)
 	for _, x := range t.flat() {
-		ts = append(ts, safetensors.F32(x.name, []int{len(x.v)}, x.v))
+		if x.half != nil {
+			ts = append(ts, safetensors.F16Bits(x.name, []int{x.len()}, x.half))
+		} else {
+			ts = append(ts, safetensors.F32(x.name, []int{x.len()}, x.v))
+		}
 	}
 	return ts
 }
 
-type flatTensor struct {
-	name string
-	v    []float32
+// targetTensors are the target encoder's weights.
+func (t *Trainer) targetTensors() []safetensors.Tensor {
+	if t.halfTarget == nil {
+		return t.Target.Params.Tensors(vit.TargetPrefix)
+	}
+	var ts []safetensors.Tensor
+	rest := t.halfTarget
+	for _, p := range t.Target.Params.List {
+		ts = append(ts, safetensors.F16Bits(vit.TargetPrefix+p.Name, p.Shape, rest[:p.Len()]))
+		rest = rest[p.Len():]
+	}
+	return ts
 }
 
+// flatTensor is one of float32 or of halves, which come with scratch of as many float32.
+type flatTensor struct {
+	name    string
+	v       []float32
+	half    []uint16
+	scratch []float32
+}
+
+func (x flatTensor) len() int { return max(len(x.v), len(x.half)) }
+
 func (t *Trainer) flat() []flatTensor {
-	return []flatTensor{
-		{trainingPrefix + "m.encoder", t.moments[0].m}, {trainingPrefix + "v.encoder", t.moments[0].v},
-		{trainingPrefix + "m.predictor", t.moments[1].m}, {trainingPrefix + "v.predictor", t.moments[1].v},
-		{monitorTensor, t.monitor.features},
+	var ts []flatTensor
+	for i, model := range []string{"encoder", "predictor"} {
+		m, free := t.moments[i], t.trained()[i].Grad
+		ts = append(ts, flatTensor{trainingPrefix + "m." + model, m.m, m.halfM, free}, flatTensor{trainingPrefix + "v." + model, m.v, m.halfS, free})
 	}
+	return append(ts, flatTensor{name: monitorTensor, v: t.monitor.features})
+}
+
+// read fills x from a file's tensor. Halves are widened and narrowed again, which is exact.
+func (x flatTensor) read(got *safetensors.Tensor) error {
+	if x.half == nil {
+		return got.Float32s(x.v)
+	}
+	if err := got.Float32s(x.scratch); err != nil {
+		return err
+	}
+	fp.EncodeHalf(x.half, x.scratch)
+	return nil
 }
 
 // WriteCheckpoint writes the whole state of the run. Equal states give equal bytes.
@@ -58,7 +95,7 @@ func (t *Trainer) WriteCheckpoint(w io.Writer) error {
 func (t *Trainer) WriteEncoders(w io.Writer) error {
 	meta := t.Config.Encoder.Metadata()
 	meta["training"] = fmt.Sprintf(`{"preset":%q,"steps":%d,"batch":%d,"seed":%d}`, t.Config.Preset, t.step, t.Config.Batch, t.Config.Seed)
-	return safetensors.WriteChecked(w, meta, append(t.Context.Params.Tensors(vit.ContextPrefix), t.Target.Params.Tensors(vit.TargetPrefix)...))
+	return safetensors.WriteChecked(w, meta, append(t.Context.Params.Tensors(vit.ContextPrefix), t.targetTensors()...))
 }
 
 // CheckpointConfig reads the configuration of the run that a checkpoint belongs to.
@@ -91,12 +128,15 @@ func (t *Trainer) Restore(f *safetensors.File) error {
 			return err
 		}
 	}
+	if t.halfTarget != nil {
+		t.setTarget(t.Target.Params.Value)
+	}
 	for _, x := range t.flat() {
 		got, ok := f.Get(x.name)
-		if !ok || !slices.Equal(got.Shape, []int{len(x.v)}) {
-			return fmt.Errorf("%s: the checkpoint lacks %s [%d]", f.Path, x.name, len(x.v))
+		if !ok || !slices.Equal(got.Shape, []int{x.len()}) {
+			return fmt.Errorf("%s: the checkpoint lacks %s [%d]", f.Path, x.name, x.len())
 		}
-		if err := got.Float32s(x.v); err != nil {
+		if err := x.read(got); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
@@ -121,6 +161,11 @@ func DiffConfig(a, b string) []string {
 		return []string{"its settings cannot be read"}
 	}
 	fa, fb := map[string]string{}, map[string]string{}
+	for _, m := range []map[string]any{x, y} {
+		if _, ok := m["precision"]; !ok {
+			m["precision"] = vit.F32.String() // as it is left out
+		}
+	}
 	flatten(fa, "", x)
 	flatten(fb, "", y)
 	for k := range fb {

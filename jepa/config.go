@@ -32,6 +32,8 @@ type Config struct {
 	Masks MaskConfig `json:"masks"`
 	Loss  string     `json:"loss"`
 
+	Precision vit.Precision `json:"precision,omitempty"` // left out: f32
+
 	Batch  int    `json:"batch"`
 	Steps  int    `json:"steps"`
 	Warmup int    `json:"warmup_steps"`
@@ -88,6 +90,7 @@ func (c Config) Validate() error {
 	bad(c.PredictorDepth >= 1 && c.PredictorDepth <= 64, "predictor_depth is %d: it must lie in 1..64", c.PredictorDepth)
 	bad(c.PredictorHeads >= 1 && c.PredictorDim%max(c.PredictorHeads, 1) == 0, "predictor_heads %d must divide predictor_dim %d", c.PredictorHeads, c.PredictorDim)
 	bad(c.Loss == LossSmoothL1 || c.Loss == LossL2, "loss %q: choose %s or %s", c.Loss, LossSmoothL1, LossL2)
+	bad(c.Precision <= vit.I8, "precision is number %d: choose f32, f16 or int8", byte(c.Precision))
 	bad(c.Batch >= 2 && c.Batch <= 4096, "batch is %d: it must lie in 2..4096", c.Batch)
 	bad(c.Steps >= 1, "steps is %d: at least one is needed", c.Steps)
 	bad(c.Warmup >= 0 && c.Warmup <= c.Steps, "warmup_steps is %d of %d steps", c.Warmup, c.Steps)

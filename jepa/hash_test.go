@@ -6,56 +6,124 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/cpu"
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/safetensors"
+	"edgejepa/vit"
 )
 
-// hashRuns are the runs whose checkpoints every machine must write alike: between them they have both predictors, both
+// hashRuns are the runs whose checkpoints every machine must write alike: in each precision both predictors, both
 // losses, and contexts of one length and of many. A new hash is a new result for every user: say so in the changes.
 var hashRuns = []struct {
-	name   string
-	change func(*Config)
-	sha256 string
+	name      string
+	precision vit.Precision
+	change    func(*Config)
+	sha256    string
 }{
-	{"vit", func(*Config) {}, "7c76c641c802131b9af7c239674c03d8d3dfd8e00f42cb8be03dd1330fc934d2"},
-	{"mlp", func(c *Config) { c.Predictor, c.Loss, c.Masks.EqualContext = PredictorMLP, LossL2, false }, "85c51b8274cbf447e10e0418a6faae586b6b0cda8701513397c33be2e4b4a63d"},
+	{"vit", vit.F32, unchanged, "7c76c641c802131b9af7c239674c03d8d3dfd8e00f42cb8be03dd1330fc934d2"},
+	{"mlp", vit.F32, mlpRun, "85c51b8274cbf447e10e0418a6faae586b6b0cda8701513397c33be2e4b4a63d"},
+	{"vit f16", vit.F16, unchanged, "a348085fc9b08ba24eeac97a8139cee9ef22a7dfd245f4fcf99246fbd2ed0866"},
+	{"mlp f16", vit.F16, mlpRun, "92376ffb1028f1d09668a120074a76850d2b59980ed5f681dd4fc0f494ee3987"},
+	{"vit int8", vit.I8, unchanged, "547d53644fdc4dbc89d9e943e8c31fc5e6df67092560154bef725edd26288296"},
+	{"mlp int8", vit.I8, mlpRun, "ab57f9ea2d992154b05be8412482802ab818b316995e9da80abeec85ca7e1a88"},
 }
 
-// checkpointHash is of three steps; last is done to the last step's pixels.
-func checkpointHash(t *testing.T, change func(*Config), last func(px []float32)) string {
+func unchanged(*Config) {}
+
+func mlpRun(c *Config) { c.Predictor, c.Loss, c.Masks.EqualContext = PredictorMLP, LossL2, false }
+
+// hashConfig is the configuration of run i.
+func hashConfig(i int) Config {
 	c := microConfig()
-	change(&c)
-	tr := newTrainer(t, c, 2)
-	for s := range 3 {
+	hashRuns[i].change(&c)
+	c.Precision = hashRuns[i].precision
+	return c
+}
+
+const hashSteps = 3
+
+// way is how a run is done, of which its checkpoint must not depend.
+type way struct {
+	threads int
+	plan    Plan
+	resume  bool // from the second step's checkpoint, with one thread more and the next plan
+}
+
+// ways are every plan with every number of threads, every other one resumed; two of them if the test is to be short.
+func ways() (all []way) {
+	if testing.Short() {
+		return []way{{threads: 2}, {3, plans[2], true}}
+	}
+	for i, plan := range plans {
+		for j, threads := range []int{1, 2, 3, 7} {
+			all = append(all, way{threads, plan, (i+j)%2 == 1})
+		}
+	}
+	return all
+}
+
+// checkpointOf does run i in that way; last is done to the last step's pixels.
+func checkpointOf(t *testing.T, i int, w way, last func(px []float32)) []byte {
+	c := hashConfig(i)
+	begin := func(threads int, plan Plan) *Trainer {
+		pool := parallel.New(threads)
+		t.Cleanup(pool.Close)
+		tr, err := NewTrainer(c, plan, pool)
+		require.NoError(t, err)
+		return tr
+	}
+	tr := begin(w.threads, w.plan)
+	for s := range hashSteps {
+		if w.resume && s == hashSteps-1 {
+			f, err := safetensors.Parse(checkpointBytes(t, tr))
+			require.NoError(t, err)
+			next := 0
+			for n := range plans {
+				if plans[n] == w.plan {
+					next = (n + 1) % len(plans)
+				}
+			}
+			tr = begin(w.threads+1, plans[next])
+			tr.Step(pictures(c, 99)) // state that Restore must replace
+			require.NoError(t, tr.Restore(f))
+		}
 		px := pictures(c, uint64(s))
-		if s == 2 {
+		if s == hashSteps-1 {
 			last(px)
 		}
-		tr.Step(px)
+		require.False(t, tr.Step(px).Skipped)
 	}
-	sum := sha256.Sum256(checkpointBytes(t, tr))
+	return checkpointBytes(t, tr)
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
-// TestCheckpointHash holds the promise of equal bytes on every machine: whoever runs it, on whatever machine or emulator,
-// compares with all others.
+// TestCheckpointHash holds the promise of equal bytes for every number of threads and every plan, resumed or not, on
+// every machine: whoever runs it, on whatever machine or emulator, compares with all others.
 func TestCheckpointHash(t *testing.T) {
-	for _, r := range hashRuns {
+	for i, r := range hashRuns {
 		t.Run(r.name, func(t *testing.T) {
-			require.Equal(t, r.sha256, checkpointHash(t, r.change, func([]float32) {}), "on %s", cpu.ISA())
+			for _, w := range ways() {
+				require.Equal(t, r.sha256, hashOf(checkpointOf(t, i, w, func([]float32) {})), "%+v on %s", w, cpu.ISA())
+			}
 		})
 	}
 }
 
 // One pixel of the last step that is off by a thousandth shows. (Off by its last bit, rounding swallows it.)
 func TestCheckpointHashSeesOnePixel(t *testing.T) {
-	for _, r := range hashRuns {
-		got := checkpointHash(t, r.change, func(px []float32) { px[0] *= 1.001 })
-		require.NotEqual(t, r.sha256, got, r.name)
+	for i, r := range hashRuns {
+		got := checkpointOf(t, i, way{threads: 2}, func(px []float32) { px[0] *= 1.001 })
+		require.NotEqual(t, r.sha256, hashOf(got), r.name)
 	}
 }
 
@@ -65,13 +133,15 @@ func TestCheckpointHashEveryISA(t *testing.T) {
 		t.Skip("this process is bound to one path: " + forced)
 	}
 	for _, isa := range cpu.Paths() {
-		c := exec.Command(os.Args[0], "-test.run", "^TestCheckpointHash$", "-test.v")
+		c := exec.Command(os.Args[0], "-test.run", "^TestCheckpointHash$", "-test.v", "-test.short")
 		c.Env = append(os.Environ(), cpu.EnvISA+"="+isa)
 		out, err := c.CombinedOutput()
 		if errors.Is(err, syscall.ENOEXEC) {
 			t.Skip("an emulator that the kernel does not know of cannot run this binary again")
 		}
 		require.NoError(t, err, "%s: %s", isa, out)
-		require.Contains(t, string(out), "--- PASS: TestCheckpointHash/mlp", isa)
+		for _, r := range hashRuns {
+			require.Contains(t, string(out), "--- PASS: TestCheckpointHash/"+strings.ReplaceAll(r.name, " ", "_"), isa)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
+	"edgejepa/vit"
 )
 
 // Plan says how a trainer shares out memory. It changes the footprint and the speed of a run, and no bit of its result:
@@ -24,14 +25,38 @@ func (p Plan) of(c Config) Plan {
 	if p.Micro <= 0 {
 		p.Micro = c.Batch
 	}
-	p.Micro = min(p.Micro, c.Batch)
+	whole, head := c.groups()
+	p.Micro = min(roundUp(p.Micro, whole), c.Batch)
 	if p.Head <= 0 {
 		p.Head = p.Micro
 	}
-	p.Head = min(p.Head, p.Micro)
+	p.Head = min(roundUp(p.Head, head), p.Micro)
 	p.Recompute = min(p.Recompute, c.Encoder.Depth)
 	return p
 }
+
+// groups are the numbers of pictures of which micro-batches, and the predictor's part of one, are to be multiples: with
+// int8 products the gradients of weights are made of whole groups of sequences (vit.Group).
+func (c Config) groups() (whole, head int) {
+	if c.Precision != vit.I8 {
+		return 1, 1
+	}
+	tokens := c.Masks.MaxTarget()
+	if c.Predictor != PredictorMLP {
+		tokens += c.Masks.MaxContext()
+	}
+	head = 1
+	for g := vit.Group(tokens); head*c.Masks.Targets%g != 0; {
+		head++
+	}
+	whole = vit.Group(c.Masks.MaxContext())
+	for whole%head != 0 {
+		whole += vit.Group(c.Masks.MaxContext())
+	}
+	return whole, head
+}
+
+func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // Describe says in words what the plan does to a run.
 func (p Plan) Describe(c Config) string {

@@ -40,6 +40,7 @@ func placePredictor(a *arena.Arena, c Config) *Predictor {
 	p.mask = p.Params.Token("mask_token", w)
 	p.trunk = vit.NewTrunk(&p.Params, "predictor_blocks", "predictor_norm", w, c.PredictorDepth, heads, 4*w, e.NormEps)
 	p.trunk.PackBlocks()
+	p.trunk.SetPrecision(c.Precision)
 	p.proj = p.Params.Linear("predictor_proj", w, e.Dim)
 	p.Params.Alloc(a, true, p.linears)
 	return p
@@ -108,8 +109,8 @@ func (p *Predictor) placePass(a *arena.Arena, pool *parallel.Pool, s predictorSi
 	return &predictorPass{
 		p: p, pool: pool,
 		ws:       vit.NewWorkspace(a, p.trunk, pool, size, vit.Train),
-		embedOp:  vit.NewLinearOp(a, p.embed, pool, s.contextRows, true),
-		projOp:   vit.NewLinearOp(a, p.proj, pool, hidden, true),
+		embedOp:  vit.NewLinearOp(p.embed, pool),
+		projOp:   vit.NewLinearOp(p.proj, pool),
 		context:  a.F32(s.contextRows * p.width),
 		dContext: a.F32(s.contextRows * p.width),
 		hidden:   a.F32(hidden * p.width),
@@ -151,6 +152,9 @@ func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 	q.run(predictorGather, q.targets*batch)
 	q.projOp.Forward(pred, q.hidden, q.targets*batch*m.TargetLen)
 }
+
+// SetNoise is that of vit.Workspace for a batch that begins at a picture of the step's.
+func (q *predictorPass) SetNoise(key uint32, picture int) { q.ws.SetNoise(key, picture*q.targets) }
 
 // Backward adds to every parameter's gradient and fills dz [context rows, D], from dpred [B·M·K, D].
 func (q *predictorPass) Backward(dz, dpred []float32) {

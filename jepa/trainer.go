@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"edgejepa/fp"
 	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/jepa/optim"
@@ -18,55 +19,50 @@ type Trainer struct {
 	Config    Config
 	Plan      Plan
 	Context   *vit.Encoder
-	Target    *vit.Encoder // EMA of Context
+	Target    *vit.Encoder // EMA of Context; below float32 its weights are there only while it runs
 	Predictor *Predictor
 
 	step    int // optimiser steps done
 	skipped int // steps passed over because a gradient was not finite
 
-	pool      *parallel.Pool
-	repack    *vit.Repacker
-	context   *vit.Pass
-	preview   *vit.Pass // of Context, forward only: where the variance term must be known before a micro-batch is trained on
-	target    *vit.Pass
-	predict   *predictorPass
-	variance  *variance
-	sampler   *Sampler
-	schedule  optim.Schedule
-	drawn     Masks  // the sampler's
-	masks     *Masks // of the present step
-	part      Masks  // of the present micro-batch
-	head      Masks  // of the part of it that is with the predictor
-	partAt    int    // its first picture
-	headAt    int    // likewise, within the micro-batch
-	monitor   monitor
-	wanted    []float32 // [micro·M·K, D] layer-normed target tokens of the hidden blocks
-	guess     []float32 // [head·M·K, D] predictions, then their gradient
-	tokens    []float32 // target tokens of the present micro-batch, [micro, N, D]
-	moments   [2]moments
-	spans     []span
-	losses    []float64 // per picture
-	squares   []float64
-	update    kernels.AdamW
-	gscale    float32
-	momentum  float32
-	lossScale float32
-	what      trainerTask
-}
-
-// moments are Adam's running means of one model's gradient and of its square, flat like the parameters.
-type moments struct{ m, v []float32 }
-
-// span is a piece of a parameter that one optimiser task updates.
-type span struct {
-	p, g, m, v, target []float32 // target nil: no EMA
-	decay              bool
+	pool       *parallel.Pool
+	repack     *vit.Repacker
+	context    *vit.Pass
+	preview    *vit.Pass // of Context, forward only: where the variance term must be known before a micro-batch is trained on
+	target     *vit.Pass
+	predict    *predictorPass
+	variance   *variance
+	sampler    *Sampler
+	schedule   optim.Schedule
+	drawn      Masks  // the sampler's
+	masks      *Masks // of the present step
+	part       Masks  // of the present micro-batch
+	head       Masks  // of the part of it that is with the predictor
+	partAt     int    // its first picture
+	headAt     int    // likewise, within the micro-batch
+	monitor    monitor
+	ahead      int       // pictures whose tokens the target encoder has ready
+	wantedAt   int       // the first of them
+	wanted     []float32 // [ahead·M·K, D] layer-normed target tokens of the hidden blocks
+	guess      []float32 // [head·M·K, D] predictions, then their gradient
+	tokens     []float32 // target tokens of the present micro-batch, [micro, N, D]
+	moments    [2]moments
+	halfTarget []uint16 // the target encoder's weights, below float32
+	spans      []span
+	losses     []float64 // per picture
+	squares    []float64
+	update     kernels.AdamW
+	gscale     float32
+	momentum   float32
+	lossScale  float32
+	what       trainerTask
 }
 
 type trainerTask byte
 
 const (
-	taskWanted trainerTask = iota
+	taskWiden trainerTask = iota
+	taskWanted
 	taskLoss
 	taskSquares
 	taskUpdate
@@ -109,19 +105,20 @@ func placeTrainer(a *arena.Arena, c Config, plan Plan, pool *parallel.Pool) *Tra
 	hidden := c.Masks.Targets * block // predicted tokens of a picture
 	t := &Trainer{Config: c, Plan: plan, pool: pool, sampler: NewSampler(c.Masks), schedule: c.schedule()}
 	a.Part("models", func() {
-		a.Part("context encoder", func() { t.Context = vit.PlaceUnpacked(a, e, true) })
+		t.placeEncoders(a)
 		a.Part("predictor", func() { t.Predictor = placePredictor(a, c) })
-		a.Part("target encoder", func() { t.Target = vit.PlaceUnpacked(a, e, false) })
 		a.Part("moments", func() {
 			for i, ps := range t.trained() {
-				n := int(ps.Count())
-				t.moments[i] = moments{a.F32(n), a.F32(n)}
+				t.moments[i] = placeMoments(a, int(ps.Count()), c.halves())
 			}
 		})
 		a.Part("monitor", func() { t.monitor = placeMonitor(a, c.Batch, d) })
 	})
 	a.Part("step", func() {
-		t.wanted = a.F32(plan.Micro * hidden * d)
+		if t.ahead = plan.Micro; c.halves() { // gradients will take the place of its weights
+			t.ahead = c.Batch
+		}
+		t.wanted = a.F32(t.ahead * hidden * d)
 		t.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
 		whole := vit.Size{Seqs: plan.Micro, Rows: plan.Micro * visible, Tokens: visible, Recompute: plan.Recompute, Segment: plan.Segment}
 		a.Union(
@@ -157,17 +154,15 @@ func placeTrainer(a *arena.Arena, c Config, plan Plan, pool *parallel.Pool) *Tra
 		return t
 	}
 	t.losses = make([]float64, c.Batch)
-	for i, ps := range t.trained() {
-		target := t.Target.Params.Value
-		if i > 0 {
-			target = nil
-		}
-		t.addSpans(ps, t.moments[i], target)
+	for _, ps := range t.trained() {
 		t.squares = append(t.squares, make([]float64, (len(ps.Grad)+squareChunk-1)/squareChunk)...)
 	}
+	t.spans = spansOf(t.trained())
 	t.repack = vit.NewRepacker(pool)
 	t.repack.Include(t.Context.Linears)
-	t.repack.Include(t.Target.Linears)
+	if !c.halves() {
+		t.repack.Include(t.Target.Linears)
+	}
 	t.repack.Include(t.Predictor.linears)
 	return t
 }
@@ -177,30 +172,13 @@ func (t *Trainer) trained() [2]*vit.Params {
 	return [2]*vit.Params{&t.Context.Params, &t.Predictor.Params}
 }
 
-// addSpans cuts each parameter into pieces of at most updateChunk values.
-func (t *Trainer) addSpans(ps *vit.Params, mo moments, target []float32) {
-	off := 0
-	for _, p := range ps.List {
-		for lo := 0; lo < p.Len(); lo += updateChunk {
-			hi := min(lo+updateChunk, p.Len())
-			s := span{p: p.Value[lo:hi], g: p.Grad[lo:hi], m: mo.m[off+lo : off+hi], v: mo.v[off+lo : off+hi], decay: p.Decay}
-			if target != nil {
-				s.target = target[off+lo : off+hi]
-			}
-			t.spans = append(t.spans, s)
-		}
-		off += p.Len()
-	}
-}
-
 // Init sets the run to its start: initial weights by the seed, the target encoder equal to the context encoder.
 func (t *Trainer) Init() {
 	t.Context.Params.Init(t.Config.Seed)
 	t.Predictor.Params.Init(t.Config.Seed)
-	copy(t.Target.Params.Value, t.Context.Params.Value)
-	for _, mo := range t.moments {
-		clear(mo.m)
-		clear(mo.v)
+	t.setTarget(t.Context.Params.Value)
+	for i := range t.moments {
+		t.moments[i].clear()
 	}
 	t.step, t.skipped = 0, 0
 	t.monitor.reset()
@@ -219,7 +197,7 @@ func (t *Trainer) InitFrom(e *vit.Encoder) error {
 		return errors.New("jepa: InitFrom: the encoder has another configuration")
 	}
 	copy(t.Context.Params.Value, e.Params.Value)
-	copy(t.Target.Params.Value, e.Params.Value)
+	t.setTarget(e.Params.Value)
 	t.repack.Repack()
 	return nil
 }
@@ -262,8 +240,6 @@ func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(sta
 	st := Stats{Step: t.step + 1, LR: r.lr, WeightDecay: r.weightDecay, EMA: r.ema}
 	n := c.Masks.Targets * c.Batch * t.masks.TargetLen * d // values predicted
 	t.lossScale = float32(1 / float64(n))
-	clear(t.Context.Params.Grad)
-	clear(t.Predictor.Params.Grad)
 
 	if t.preview != nil { // the variance term is one of the whole batch
 		for b := 0; b < c.Batch; b += t.Plan.Micro {
@@ -273,16 +249,18 @@ func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(sta
 		}
 		st.Variance = t.variance.apply()
 	}
+
 	features := t.monitor.next()
 	for b := 0; b < c.Batch; b += t.Plan.Micro {
-		pics := t.micro(px, b)
-		// The target encoder sees all patches; its tokens at the hidden blocks, layer-normed, are to be guessed.
-		t.tokens = t.target.Forward(pics, t.pictures(), nil, nil)
-		t.run(taskWanted, t.pictures()*c.Masks.Targets)
-		t.target.Mean(features[b*d:])
-		inspect(stageTarget)
-
+		if b%t.ahead == 0 {
+			t.lookAt(px, b, features, inspect)
+		}
+		if b == 0 {
+			clear(t.Context.Params.Grad)
+			clear(t.Predictor.Params.Grad)
+		}
 		// The context encoder sees the visible patches, the predictor guesses from them.
+		pics := t.micro(px, b)
 		z := t.context.Forward(pics, t.pictures(), t.part.Context, t.part.ContextOff)
 		if c.VarianceWeight > 0 && t.preview == nil {
 			t.context.Mean(t.variance.pooled)
@@ -296,11 +274,13 @@ func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(sta
 			t.predict.Forward(t.guess, z[lo:hi], &t.head, end-t.headAt)
 			inspect(stageGuess)
 			t.run(taskLoss, end-t.headAt)
+			t.predict.SetNoise(t.noiseKey(noisePredictor), t.partAt+t.headAt)
 			t.predict.Backward(dz[lo:hi], t.guess)
 		}
 		if c.VarianceWeight > 0 {
 			t.run(taskVariance, t.pictures())
 		}
+		t.context.SetNoise(t.noiseKey(noiseContext), t.partAt)
 		t.context.Backward()
 	}
 	for _, l := range t.losses {
@@ -311,6 +291,20 @@ func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(sta
 	t.optimise(&st)
 	t.step++
 	return st
+}
+
+// lookAt runs the target encoder over the pictures from first on, as many as it takes at a time. It sees all patches; its
+// tokens at the hidden blocks, layer-normed, are to be guessed.
+func (t *Trainer) lookAt(px []float32, first int, features []float32, inspect func(stage)) {
+	t.widenTarget()
+	t.wantedAt = first
+	for b := first; b < min(first+t.ahead, t.Config.Batch); b += t.Plan.Micro {
+		pics := t.micro(px, b)
+		t.tokens = t.target.Forward(pics, t.pictures(), nil, nil)
+		t.run(taskWanted, t.pictures()*t.Config.Masks.Targets)
+		t.target.Mean(features[b*t.Config.Encoder.Dim:])
+		inspect(stageTarget)
+	}
 }
 
 // micro turns to the micro-batch that begins at picture b, and returns its pixels.
@@ -344,12 +338,13 @@ func (t *Trainer) optimise(st *Stats) {
 		sum += s
 	}
 	st.GradNorm = math.Sqrt(sum)
-	if math.IsNaN(sum) || math.IsInf(sum, 0) || math.IsNaN(st.Loss) {
+	clip := optim.ClipScale(st.GradNorm, c.Clip)
+	if math.IsNaN(sum) || math.IsInf(sum, 0) || math.IsNaN(st.Loss) || c.halves() && st.GradNorm*clip > halfGradientMax {
 		st.Skipped = true
 		t.skipped++
 		return
 	}
-	t.gscale = float32(optim.ClipScale(st.GradNorm, c.Clip))
+	t.gscale = float32(clip)
 	t.momentum = float32(st.EMA)
 	t.update = optim.AdamW(st.LR, st.WeightDecay, t.step+1)
 	t.run(taskUpdate, len(t.spans))
@@ -365,15 +360,20 @@ func (t *Trainer) run(what trainerTask, tasks int) {
 func (t *Trainer) Run(n, _ int) {
 	c, d := t.Config, t.Config.Encoder.Dim
 	switch t.what {
-	case taskWanted: // sequence n: a block of a picture
+	case taskWiden: // piece n of the target encoder's weights
+		w, lo := t.Target.Params.Value, n*updateChunk
+		hi := min(lo+updateChunk, len(w))
+		fp.DecodeHalf(w[lo:hi], t.halfTarget[lo:hi])
+	case taskWanted: // sequence n of the micro-batch: a block of a picture
 		k, b := t.part.TargetLen, n/c.Masks.Targets
 		for i, patch := range t.part.Targets[n*k:][:k] {
 			token := t.tokens[(b*c.Encoder.Tokens()+int(patch))*d:][:d]
-			kernels.LayerNorm(t.wanted[(n*k+i)*d:][:d], token, nil, nil, nil, nil, 1, d, targetEps)
+			at := ((t.partAt-t.wantedAt)*c.Masks.Targets+n)*k + i
+			kernels.LayerNorm(t.wanted[at*d:][:d], token, nil, nil, nil, nil, 1, d, targetEps)
 		}
 	case taskLoss: // picture n of those with the predictor
 		values := c.Masks.Targets * t.head.TargetLen * d
-		guess, wanted := t.guess[n*values:][:values], t.wanted[(t.headAt+n)*values:][:values]
+		guess, wanted := t.guess[n*values:][:values], t.wanted[(t.partAt-t.wantedAt+t.headAt+n)*values:][:values]
 		loss := kernels.SmoothL1
 		if c.Loss == LossL2 {
 			loss = kernels.SquaredError
@@ -389,16 +389,7 @@ func (t *Trainer) Run(n, _ int) {
 	case taskSquares:
 		t.squares[n] = kernels.SumSquares(t.gradient(n))
 	case taskUpdate:
-		s := t.spans[n]
-		u := t.update
-		if !s.decay {
-			u.WeightDecay = 0
-		}
-		if s.target != nil {
-			u.StepEMA(s.p, s.g, s.m, s.v, s.target, t.gscale, t.momentum)
-		} else {
-			u.Step(s.p, s.g, s.m, s.v, t.gscale)
-		}
+		t.updateSpan(t.spans[n])
 	}
 }
 

@@ -106,7 +106,8 @@ func TestAttentionEqualsWholeMatrices(t *testing.T) {
 	})
 }
 
-// Softmax and its gradient have the bits of the generic path on every kind of input, at every end of a row, over more rows than a call takes, and touch nothing between rows or beyond.
+// Softmax and its gradient have the bits of the generic path on every kind of input, at every end of a row, over more
+// rows than a call takes, and touch nothing between rows or beyond.
 func TestSoftmaxOfBlocks(t *testing.T) {
 	type shape struct{ rows, cols, stride int }
 	shapes := []shape{{1, 1, 1}, {40, 2000, 2003}, {3, longRow, longRow}}

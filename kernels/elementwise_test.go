@@ -179,6 +179,20 @@ func agree(t *testing.T, lens []int, alias bool, n, shift int, kind kerneltest.K
 	}
 }
 
+// GELU has the bits of the generic path on a fine grid.
+func TestGELUOnAGrid(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		const grid = 1 << 16
+		x, want := make([]float32, grid), make([]float32, grid)
+		for i := range x {
+			x[i] = float32(i-grid/2) * (30.0 / grid)
+		}
+		geluGeneric(want, x)
+		GELU(x, x)
+		require.NoError(t, kerneltest.EqualBits(want, x))
+	})
+}
+
 // With memory that may not be touched right before and right behind every slice, nothing reads beyond either.
 func TestElementwiseStaysInside(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {

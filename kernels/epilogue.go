@@ -61,7 +61,7 @@ func (e *Epilogue) finish(c []float32, ldc int, y []float32, ldy, i, rows, n int
 		cr, yr := c[r*ldc:][:n], y[r*ldy:][:n]
 		switch {
 		case e.GELU:
-			gelu(cr, yr)
+			GELU(cr, yr)
 		case e.Pre != nil:
 			copy(cr, yr)
 		}

@@ -72,33 +72,6 @@ func TestGemmFused(t *testing.T) {
 	})
 }
 
-// The strip's GELU has the bits of GELU on every kind of input, at every length and in place.
-func TestEpilogueGELU(t *testing.T) {
-	forEachISA(t, func(t *testing.T) {
-		for _, kind := range kerneltest.Kinds {
-			for n := 1; n < 70; n++ {
-				x, want := kerneltest.NewBuffer(n, n%16), make([]float32, n)
-				kerneltest.Fill(x.X, kind, uint64(n))
-				geluGeneric(want, x.X)
-				got := kerneltest.Fenced(t, n, n%2 == 0)
-				gelu(got, x.X)
-				require.NoError(t, kerneltest.EqualBits(want, got), "%v %d", kind, n)
-				gelu(x.X, x.X)
-				require.NoError(t, kerneltest.EqualBits(want, x.X), "%v %d in place", kind, n)
-				require.NoError(t, x.Check())
-			}
-		}
-		const grid = 1 << 16
-		x, want := make([]float32, grid), make([]float32, grid)
-		for i := range x {
-			x[i] = float32(i-grid/2) * (30.0 / grid)
-		}
-		geluGeneric(want, x)
-		gelu(x, x)
-		require.NoError(t, kerneltest.EqualBits(want, x))
-	})
-}
-
 func TestGemmFusedAllocatesNothing(t *testing.T) {
 	const m, n, k = 60, 40, 16
 	a, w, c, h := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n), make([]float32, m*n)

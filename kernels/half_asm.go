@@ -38,7 +38,7 @@ func lerpHalfVector(dst []uint16, src []float32, m, m1 float32, bits noise.Strea
 
 func layerNormHalfVector(dst []uint16, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
 	at, ok := wholeRows(cols)
-	var unused [2][rowBlock]float32
+	var unused [2][rowsAtATime]float32
 	for r := 0; ok && r < rows; r += at {
 		m, s := &unused[0][0], &unused[1][0]
 		if mean != nil {

@@ -109,18 +109,17 @@ func (t *tile) gemm(c []float32, ldc int, a []float32, m int, b *right, init []f
 		_ = init[(m-1)*ldInit+b.n-1]
 	}
 	t.csB, t.bsB = b.row*4, b.panel*4
-	kc := b.k
-	if kc > kBlock { // blocks of about one size
-		blocks := (kc + kBlock - 1) / kBlock
+	kc, most := b.k, kBlock
+	if t.csA != 1 {
+		most = stripK
+	}
+	if kc > most { // blocks of about one size
+		blocks := (kc + most - 1) / most
 		kc = (kc + blocks - 1) / blocks
 	}
 	for k := 0; k < b.k; k += kc {
 		t.k = min(kc, b.k-k)
-		if a := a[k*t.csA:]; t.collides(m, b.n) {
-			t.strips(c, ldc, a, m, b, k, init, ldInit)
-		} else {
-			t.rowBlocks(c, ldc, a, m, b, k, init, ldInit)
-		}
+		t.blocks(c, ldc, a[k*t.csA:], m, b, k, init, ldInit)
 		init, ldInit = c, ldc // the chains go on from C
 	}
 }
@@ -133,31 +132,53 @@ func from(x []float32, i int) []float32 {
 	return x[i:]
 }
 
-// rowBlocks adds t.k values of k, of which k is the first: a block of rows, and of panels, at a time, so that a call is
-// bounded and A stays in the second-level cache from panel to panel.
-func (t *tile) rowBlocks(c []float32, ldc int, a []float32, m int, b *right, k int, init []float32, ldInit int) {
+// groupBytes of B serve all rows before the next are read: a part of a small board's second-level cache.
+const groupBytes = 256 << 10
+
+// blocks adds t.k values of k, of which k is the first: for a group of panels that stay in the second-level cache, a block
+// of rows after the other, so that A is not read again for each panel and a call is bounded.
+//
+// The rows of a transposed A are those of a weight's gradient, C, which is as large as the weight. A block has few
+// of them, so that C is read along its rows: down a column, each value would be in another page.
+func (t *tile) blocks(c []float32, ldc int, a []float32, m int, b *right, k int, init []float32, ldInit int) {
 	rows := m
 	if m*t.k > callMACs/NR {
 		rows = max(1, callMACs/NR/t.k/MR) * MR
 	}
-	whole, cut := b.n/NR, b.n%NR
-	panels := 1
-	if tileTakesPanels() {
-		if panels = whole; panels*rows*t.k > 4*callMACs/NR {
-			panels = max(2, 4*callMACs/NR/(rows*t.k)&^1)
+	if t.csA != 1 {
+		rows = min(rows, stripRows)
+		if ldc%1024 == 0 && tileMasks() { // two lines of C a row, all in the same two sets of the cache
+			rows = min(rows, stripRows/2)
 		}
 	}
-	for i := 0; i < m; i += rows {
-		t.rows = min(rows, m-i)
-		t.a = &a[i*t.rsA]
-		ci, initI := c[i*ldc:], from(init, i*ldInit)
-		for p := 0; p < whole; p += panels {
-			t.panels, t.mask = min(panels, whole-p), allColumns
-			t.product(ci[p*NR:], ldc, b, p, k, from(initI, p*NR), ldInit)
-		}
-		if cut != 0 {
-			t.panels, t.mask = 1, 1<<cut-1
-			t.product(ci[whole*NR:], ldc, b, whole, k, from(initI, whole*NR), ldInit)
+	panels := 1
+	if tileTakesPanels() {
+		panels = max(2, 4*callMACs/NR/(rows*t.k)&^1)
+	}
+	group := max(1, groupBytes/packedRow/t.k/panels) * panels
+	all, whole := (b.n+NR-1)/NR, b.n/NR
+	var s *strip
+	if t.collides(m, b.n) {
+		s = stripPool.Get().(*strip)
+		defer stripPool.Put(s)
+	}
+	for g := 0; g < all; g += group {
+		end := min(g+group, all)
+		for i := 0; i < m; i += rows {
+			t.rows = min(rows, m-i)
+			lda := t.csA
+			if t.a = &a[i*t.rsA]; s != nil {
+				s.take(a[i:], lda, t.rows, t.k)
+				t.a, t.csA = &s[0], stripRows
+			}
+			ci, initI := c[i*ldc:], from(init, i*ldInit)
+			for p := g; p < end; p += t.panels {
+				if t.panels, t.mask = min(panels, end-p, whole-p), allColumns; p == whole {
+					t.panels, t.mask = 1, 1<<(b.n%NR)-1
+				}
+				t.product(ci[p*NR:], ldc, b, p, k, from(initI, p*NR), ldInit)
+			}
+			t.csA = lda
 		}
 	}
 }
@@ -181,34 +202,35 @@ func (t *tile) product(c []float32, ldc int, b *right, p, k int, init []float32,
 	}
 }
 
-// collides reports whether the values of A that one tile takes are a multiple of 2 KiB apart, so that two sets of a
-// first-level cache hold them all, and whether enough panels use them to be worth a copy.
+// collides reports whether the values of A that one tile takes are a multiple of 1 KiB apart, so that four sets of a
+// first-level cache hold them all, and whether there are enough of them, and panels that use them, to be worth a copy.
 func (t *tile) collides(m, n int) bool {
-	return t.csA%512 == 0 && t.k >= 32 && m >= MR && n >= 16*NR
+	return t.csA%256 == 0 && t.k >= 8 && m >= MR && n >= 16*NR
 }
 
 // strip is a copy of up to stripRows columns of a transposed A: [k][stripRows].
-type strip [kBlock * stripRows]float32
+type strip [stripK * stripRows]float32
 
-// stripRows is a multiple of every tile's height.
-const stripRows = 24
+// stripRows, the rows of C in a block of a product with a transposed A, is a multiple of every tile's height, and the
+// width of packRows24. stripK is what such a product has instead of kBlock: a strip, a pair of panels and the next pair
+// together stay in a first-level cache.
+const (
+	stripRows = 24
+	stripK    = 128
+)
 
 var stripPool = sync.Pool{New: func() any { return new(strip) }}
 
-// strips is rowBlocks of an A that collides: copied strip by strip.
-func (t *tile) strips(c []float32, ldc int, a []float32, m int, b *right, k int, init []float32, ldInit int) {
-	s := stripPool.Get().(*strip)
-	lda := t.csA
-	t.csA = stripRows
-	for i := 0; i < m; i += stripRows {
-		rows := min(stripRows, m-i)
-		for x := range t.k {
-			copy(s[x*stripRows:x*stripRows+rows], a[x*lda+i:])
-		}
-		t.rowBlocks(c[i*ldc:], ldc, s[:], rows, b, k, from(init, i*ldInit), ldInit)
+// take copies rows columns of a, which is [k, lda].
+func (s *strip) take(a []float32, lda, rows, k int) {
+	done := 0
+	if rows == stripRows {
+		_ = a[(k-1)*lda+stripRows-1]
+		done = packStripVector(s[:], a, lda, k)
 	}
-	t.csA = lda
-	stripPool.Put(s)
+	for i := done; i < k; i++ {
+		copy(s[i*stripRows:i*stripRows+rows], a[i*lda:])
+	}
 }
 
 // last computes the first w < NR columns of a panel, MR rows at a time through the full-width edge, so that nothing

@@ -21,12 +21,13 @@ func definition(init []float32, m, n, k int, a, b func(i, j int) float32) []floa
 }
 
 // collidingRows is how far the rows of a transposed A must be apart for it to be copied; see collides.
-const collidingRows = 512
+const collidingRows = 256
 
-// productShapes are m, n, k at the ends of tiles, pairs of panels, blocks of k and calls; wide ones have an A that
-// collides.
+// productShapes are m, n, k at the ends of tiles, pairs of panels, blocks of rows and of k, groups of panels and calls;
+// wide ones have an A that collides.
 func productShapes() [][3]int {
-	s := [][3]int{{1, 1, 1}, {300, 33, kBlock + 1}, {20, 200, 2*kBlock + 5}, {5, 16, 3 * kBlock}, {25, 257, kBlock + 2}, {6, 256, 32}}
+	s := [][3]int{{1, 1, 1}, {300, 33, kBlock + 1}, {20, 200, 2*kBlock + 5}, {5, 16, 3 * kBlock}, {25, 257, kBlock + 2}, {6, 256, 8},
+		{70, 200, kBlock}, {27, 401, kBlock}, {26, 256, stripK + 1}, {27, 1024, 8}}
 	for _, m := range []int{1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 15, 16, 19, 20, 23, 24, 31} {
 		for _, n := range []int{7, 16, 31, 32, 48, 65} {
 			s = append(s, [3]int{m, n, 9})
@@ -145,6 +146,9 @@ func TestPack(t *testing.T) {
 			for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 19, 20, 36, 67} {
 				for _, atEnd := range []bool{false, true} {
 					ldw, ldx := k+n%3, n+k%3
+					if n == 50 && k > 16 {
+						ldx += 1024 // rows in pages of their own
+					}
 					w, x := kerneltest.Fenced(t, (n-1)*ldw+k, atEnd), kerneltest.Fenced(t, (k-1)*ldx+n, atEnd)
 					mixed(w, 1)
 					for i := range x {

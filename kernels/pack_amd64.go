@@ -30,6 +30,15 @@ func packRowsVector(dst, x []float32, ldx, rows int) int {
 	return rows
 }
 
+// packStripVector copies stripRows columns of rows rows into a strip and returns how many rows it took.
+func packStripVector(dst, x []float32, ldx, rows int) int {
+	if !cpu.HasAVX2FMA {
+		return 0
+	}
+	packRows24(&dst[0], &x[0], rows, ldx*4)
+	return rows
+}
+
 // packT16 is, with k a multiple of 4 and stride in bytes,
 //
 //	for i := range k { for r := range 16 { dst[i*16+r] = src[r*stride+i] } }
@@ -43,3 +52,10 @@ func packT16(dst, src *float32, k, stride int)
 //
 //go:noescape
 func packRows16(dst, src *float32, rows, stride int)
+
+// packRows24 is, with stride in bytes,
+//
+//	for r := range rows { copy(dst[r*24:r*24+24], src[r*stride:]) }
+//
+//go:noescape
+func packRows24(dst, src *float32, rows, stride int)

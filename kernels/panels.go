@@ -29,8 +29,14 @@ func (b *Panels) reserve(k, n int) {
 // Pack takes B as it stands: x is [k, n] with rows ldx apart.
 func (b *Panels) Pack(x []float32, ldx, k, n int) {
 	b.reserve(k, n)
-	for p := 0; p*NR < n; p++ {
-		b.PackRows(x, ldx, p, 0, k)
+	rows := k
+	if ldx >= 1024 { // each row begins a page: a few of them for all panels, before the next
+		rows = 16
+	}
+	for i := 0; i < k; i += rows {
+		for p := 0; p*NR < n; p++ {
+			b.PackRows(x, ldx, p, i, min(i+rows, k))
+		}
 	}
 }
 

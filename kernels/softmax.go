@@ -17,14 +17,13 @@ func Softmax(x []float32, rows, cols, stride int, scale float32) {
 	softmaxRows(x, rows, cols, stride, scale)
 }
 
-func softmaxRowByRow(x []float32, rows, cols, stride int, scale float32) {
+func softmaxRowsGeneric(x []float32, rows, cols, stride int, scale float32) {
 	for r := range rows {
 		row := x[r*stride:][:cols]
 		m := maxScaled(row, scale)
 		var l lanes
-		n := expRowVector(&l, row, scale, m)
-		expRowGeneric(&l, row[n:], scale, m)
-		Scale(row, 1/l.sum())
+		expRowGeneric(&l, row, scale, m)
+		scaleGeneric(row, 1/l.sum())
 	}
 }
 
@@ -43,15 +42,12 @@ func SoftmaxGrad(dx, dy, y []float32, rows, cols, stride int, scale float32) {
 	softmaxGradRows(dx, dy, stride, y, stride, rows, cols, scale)
 }
 
-func softmaxGradRowByRow(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
+func softmaxGradRowsGeneric(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
 	for r := range rows {
 		dxr, dyr, yr := dx[r*stride:][:cols], dy[r*stride:][:cols], y[r*stridey:][:cols]
 		var l lanes
-		n := dotRowVector(&l, dyr, yr)
-		dotRowGeneric(&l, dyr[n:], yr[n:])
-		dot := l.sum()
-		n = softmaxGradVector(dxr, dyr, yr, scale, dot)
-		softmaxGradGeneric(dxr[n:], dyr[n:], yr[n:], scale, dot)
+		dotRowGeneric(&l, dyr, yr)
+		softmaxGradGeneric(dxr, dyr, yr, scale, l.sum())
 	}
 }
 

@@ -16,7 +16,7 @@ const rowsChunk = 1 << 15
 // arithmetic: here a call takes a block of rows.
 func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
 	if !cpu.HasAVX2FMA {
-		softmaxRowByRow(x, rows, cols, stride, scale)
+		softmaxRowsGeneric(x, rows, cols, stride, scale)
 		return
 	}
 	_ = x[(rows-1)*stride+cols-1]
@@ -33,7 +33,7 @@ func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
 // softmaxGradRows is SoftmaxGrad, with rows of y stridey apart.
 func softmaxGradRows(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
 	if !cpu.HasAVX2FMA {
-		softmaxGradRowByRow(dx, dy, stride, y, stridey, rows, cols, scale)
+		softmaxGradRowsGeneric(dx, dy, stride, y, stridey, rows, cols, scale)
 		return
 	}
 	_, _, _ = dx[(rows-1)*stride+cols-1], dy[(rows-1)*stride+cols-1], y[(rows-1)*stridey+cols-1]
@@ -71,7 +71,7 @@ func softmaxRowsAVX2(x *float32, rows, cols, stride int, scale float32)
 //go:noescape
 func softmaxRowsAVX512(x *float32, rows, cols, stride int, scale float32)
 
-// softmaxGradRowsAVX2 is softmaxGradRowByRow, rows and cols positive.
+// softmaxGradRowsAVX2 is softmaxGradRowsGeneric, rows and cols positive.
 //
 //go:noescape
 func softmaxGradRowsAVX2(dx, dy, y *float32, rows, cols, stride, stridey int, scale float32)

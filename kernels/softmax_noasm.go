@@ -1,11 +1,11 @@
-//go:build purego || !amd64
+//go:build purego || !(amd64 || arm64)
 
 package kernels
 
 func softmaxRows(x []float32, rows, cols, stride int, scale float32) {
-	softmaxRowByRow(x, rows, cols, stride, scale)
+	softmaxRowsGeneric(x, rows, cols, stride, scale)
 }
 
 func softmaxGradRows(dx, dy []float32, stride int, y []float32, stridey, rows, cols int, scale float32) {
-	softmaxGradRowByRow(dx, dy, stride, y, stridey, rows, cols, scale)
+	softmaxGradRowsGeneric(dx, dy, stride, y, stridey, rows, cols, scale)
 }

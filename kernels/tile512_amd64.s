@@ -13,17 +13,15 @@
 //	DI  A, row 3         BX  panel        CX  rows or k left  R9  A k stride (bytes)
 //	R15 A, row 6         R14 A, row 9     BP  bytes from a panel to the next
 //
+// Within the steps of a pair AX is three times BP. As on AVX2 a tile fetches the next panels, and what they begin with.
 // Rows are R8 apart throughout: bsA is not read.
 
 #define INIT2(x, y) \
 	VMOVUPS (R11), x; \
 	VMOVUPS 64(R11), y; \
+	PREFETCHT0 128(R11); \
+	PREFETCHT0 192(R11); \
 	ADDQ R12, R11
-
-// AHEAD fetches what INIT2 will take 12 rows on: CX is three times the stride.
-#define AHEAD \
-	PREFETCHT0 (R11)(CX*4); \
-	PREFETCHT0 64(R11)(CX*4)
 
 #define STORE2(x, y) \
 	VMOVUPS x, (DX); \
@@ -33,6 +31,8 @@
 #define PANEL2 \
 	VMOVUPS (BX), Z24; \
 	VMOVUPS (BX)(BP*1), Z25; \
+	PREFETCHT0 (BX)(BP*2); \
+	PREFETCHT0 (BX)(AX*1); \
 	ADDQ R13, BX
 
 #define ROW2(a, x, y) \
@@ -58,7 +58,9 @@
 #define BEGIN2 \
 	MOVQ a-8(SP), SI; \
 	MOVQ b-24(SP), BX; \
-	MOVQ tile_k(AX), CX
+	MOVQ t+0(FP), AX; \
+	MOVQ tile_k(AX), CX; \
+	LEAQ (BP)(BP*2), AX
 
 #define BEGIN4 \
 	BEGIN2; \
@@ -92,6 +94,7 @@
 
 // PANELS points at the rows of A, C and init for the panels at b.
 #define PANELS \
+	MOVQ t+0(FP), AX; \
 	MOVQ tile_a(AX), SI; \
 	MOVQ SI, a-8(SP); \
 	MOVQ c-32(SP), DX; \
@@ -177,32 +180,18 @@ pairStep8:
 
 pair12:
 	BEGIN12
-	LEAQ (R12)(R12*2), CX
-	AHEAD
 	INIT2(Z0, Z1)
-	AHEAD
 	INIT2(Z2, Z3)
-	AHEAD
 	INIT2(Z4, Z5)
-	AHEAD
 	INIT2(Z6, Z7)
-	AHEAD
 	INIT2(Z8, Z9)
-	AHEAD
 	INIT2(Z10, Z11)
-	AHEAD
 	INIT2(Z12, Z13)
-	AHEAD
 	INIT2(Z14, Z15)
-	AHEAD
 	INIT2(Z16, Z17)
-	AHEAD
 	INIT2(Z18, Z19)
-	AHEAD
 	INIT2(Z20, Z21)
-	AHEAD
 	INIT2(Z22, Z23)
-	MOVQ tile_k(AX), CX
 
 	PCALIGN $32
 pairStep12:
@@ -301,6 +290,7 @@ pairStep1:
 	STORE2(Z0, Z1)
 
 paired:
+	MOVQ t+0(FP), AX
 	LEAQ (BP)(BP*1), BX
 	ADDQ BX, b-24(SP)
 	ADDQ $128, c-32(SP)

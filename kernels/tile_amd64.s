@@ -11,6 +11,10 @@
 //	SI  A, row 0         R10 C stride     R12 its stride  R8  A row stride (bytes)
 //	DI  A, row 3         BX  panel        CX  k left      R9  A k stride (bytes)
 //	R15 A of the block   R14 bytes between rows of a panel
+//	                     BP  bytes from a panel to the next
+//
+// The first tile of a panel fetches the next one out of whatever cache it is in, row by row and long before it is needed:
+// a line in six cycles, where waiting for the third-level cache would take fifteen. The other tiles find it fetched.
 
 // ROW is one row's share of a step: acc += a * panel row.
 #define ROW(a, lo, hi) \
@@ -21,12 +25,15 @@
 #define PANEL \
 	VMOVUPS (BX), Y12; \
 	VMOVUPS 32(BX), Y13; \
+	PREFETCHT0 (BX)(BP*1); \
 	ADDQ R14, BX
 
-// INIT and STORE move one row between memory and registers and step to the next row.
+// INIT and STORE move one row between memory and registers and step to the next row. INIT fetches what the next panel
+// will begin with there.
 #define INIT(lo, hi) \
 	VMOVUPS (R11), lo; \
 	VMOVUPS 32(R11), hi; \
+	PREFETCHT0 64(R11); \
 	ADDQ R12, R11
 
 #define STORE(lo, hi) \
@@ -58,6 +65,7 @@ TEXT ·tileF32AVX2(SB), NOSPLIT, $32-8
 
 given:
 	MOVQ tile_csB(AX), R14
+	MOVQ tile_bsB(AX), BP
 	MOVQ tile_b(AX), BX
 	MOVQ tile_panels(AX), CX
 	MOVQ BX, b-8(SP)
@@ -173,9 +181,8 @@ step1:
 next:
 	DECQ panels-32(SP)
 	JZ   done
-	MOVQ tile_bsB(AX), BX
 	MOVQ tile_initStep(AX), R11
-	ADDQ BX, b-8(SP)
+	ADDQ BP, b-8(SP)
 	ADDQ $64, c-16(SP)
 	ADDQ R11, init-24(SP)
 	MOVQ c-16(SP), DX

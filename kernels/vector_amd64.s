@@ -385,9 +385,9 @@ loop:
 	VPADDD Y0, Y9, Y9
 	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = h < ExpMin
 	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
-	VMULPS Y8, Y10, Y10                      // e = p * pow2
+	VMULPS Y8, Y10, Y10                      // e = below ? 0 : p * pow2
+	VANDNPS Y10, Y6, Y10
 	VMULPS Y9, Y11, Y11
-	VANDNPS Y10, Y6, Y10                     // e = e &^ below
 	VANDNPS Y11, Y7, Y11
 	VMULPS vectorConst<>+672(SB), Y4, Y6     // q = t * TailQ7
 	VMULPS vectorConst<>+672(SB), Y5, Y7
@@ -464,70 +464,125 @@ TEXT geluBlocksAVX512<>(SB), NOSPLIT, $0-24
 	VBROADCASTSS vectorConst<>+480(SB), Z15  // TailQ1
 	VBROADCASTSS vectorConst<>+512(SB), Z16  // TailQ2
 	VBROADCASTSS vectorConst<>+544(SB), Z17  // TailQ3
-	VBROADCASTSS vectorConst<>+576(SB), Z18  // TailQ4
-	VBROADCASTSS vectorConst<>+608(SB), Z19  // TailQ5
-	VBROADCASTSS vectorConst<>+640(SB), Z20  // TailQ6
-	VBROADCASTSS vectorConst<>+672(SB), Z21  // TailQ7
-	VBROADCASTSS vectorConst<>+704(SB), Z22  // 0
+	MOVQ $64, R11
+	CMPQ CX, $16
+	JNE loop
+	XORL R11, R11
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(SI), Z23                       // x = x[]
-	VANDPS Z1, Z23, Z24                      // abs = x & ^sign
-	VMULPS Z2, Z24, Z24                      // t = abs * TailP
-	VADDPS Z0, Z24, Z24                      // t = t + 1
-	VDIVPS Z24, Z0, Z24                      // t = 1 / t
-	VMULPS Z23, Z23, Z25                     // h = x * x
-	VMULPS Z3, Z25, Z25                      // h = h * -0.5
-	VMULPS Z5, Z25, Z26                      // z = h * Log2E
-	VADDPS Z4, Z26, Z26                      // z = z + Magic
-	VSUBPS Z4, Z26, Z27                      // n = z - Magic
-	VMULPS Z6, Z27, Z28                      // hi = n * Ln2Hi
-	VSUBPS Z28, Z25, Z28                     // r = h - hi
-	VMULPS Z7, Z27, Z27                      // lo = n * Ln2Lo
-	VSUBPS Z27, Z28, Z28                     // r = r - lo
-	VMULPS Z12, Z28, Z27                     // p = r * ExpC6
-	VADDPS Z11, Z27, Z27                     // p = p + ExpC5
-	VMULPS Z27, Z28, Z27                     // p = r * p
-	VADDPS Z10, Z27, Z27                     // p = p + ExpC4
-	VMULPS Z27, Z28, Z27                     // p = r * p
-	VADDPS Z9, Z27, Z27                      // p = p + ExpC3
-	VMULPS Z27, Z28, Z27                     // p = r * p
-	VADDPS Z8, Z27, Z27                      // p = p + ExpC2
-	VMULPS Z28, Z28, Z29                     // rr = r * r
-	VMULPS Z29, Z27, Z27                     // p = p * rr
-	VADDPS Z28, Z27, Z27                     // p = p + r
-	VADDPS Z0, Z27, Z27                      // p = p + 1
-	VPSLLD $23, Z26, Z26                     // pow2 = z << 23
-	VPADDD Z0, Z26, Z26                      // pow2 = pow2 + 1
-	VCMPPS $0x11, Z13, Z25, K1               // below = h < ExpMin
-	VMULPS Z26, Z27, Z27                     // e = p * pow2
-	VXORPS Z27, Z27, K1, Z27                 // e = e &^ below
-	VMULPS Z21, Z24, Z25                     // q = t * TailQ7
-	VADDPS Z20, Z25, Z25                     // q = q + TailQ6
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z19, Z25, Z25                     // q = q + TailQ5
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z18, Z25, Z25                     // q = q + TailQ4
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z17, Z25, Z25                     // q = q + TailQ3
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z16, Z25, Z25                     // q = q + TailQ2
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z15, Z25, Z25                     // q = q + TailQ1
-	VMULPS Z25, Z24, Z25                     // q = t * q
-	VADDPS Z14, Z25, Z25                     // q = q + TailQ0
-	VMULPS Z24, Z25, Z25                     // q = q * t
-	VMULPS Z25, Z27, Z27                     // tail = e * q
-	VANDPS Z1, Z23, Z24                      // abs = x & ^sign
-	VMULPS Z27, Z24, Z24                     // y = abs * tail
-	VMAXPS Z22, Z23, Z23                     // relu = x > 0 ? x : 0
-	VSUBPS Z24, Z23, Z23                     // y = relu - y
-	VMOVUPS Z23, 0(DI)                       // dst[] = y
-	ADDQ $64, DI
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JNZ loop
+	VMOVUPS 0(SI), Z18                       // x = x[]
+	VMOVUPS (SI)(R11*1), Z19
+	VANDPS Z1, Z18, Z20                      // abs = x & ^sign
+	VANDPS Z1, Z19, Z21
+	VMULPS Z2, Z20, Z20                      // t = abs * TailP
+	VMULPS Z2, Z21, Z21
+	VADDPS Z0, Z20, Z20                      // t = t + 1
+	VADDPS Z0, Z21, Z21
+	VDIVPS Z20, Z0, Z20                      // t = 1 / t
+	VDIVPS Z21, Z0, Z21
+	VMULPS Z18, Z18, Z22                     // h = x * x
+	VMULPS Z19, Z19, Z23
+	VMULPS Z3, Z22, Z22                      // h = h * -0.5
+	VMULPS Z3, Z23, Z23
+	VMULPS Z5, Z22, Z24                      // z = h * Log2E
+	VMULPS Z5, Z23, Z25
+	VADDPS Z4, Z24, Z24                      // z = z + Magic
+	VADDPS Z4, Z25, Z25
+	VSUBPS Z4, Z24, Z26                      // n = z - Magic
+	VSUBPS Z4, Z25, Z27
+	VMULPS Z6, Z26, Z28                      // hi = n * Ln2Hi
+	VMULPS Z6, Z27, Z29
+	VSUBPS Z28, Z22, Z28                     // r = h - hi
+	VSUBPS Z29, Z23, Z29
+	VMULPS Z7, Z26, Z26                      // lo = n * Ln2Lo
+	VMULPS Z7, Z27, Z27
+	VSUBPS Z26, Z28, Z28                     // r = r - lo
+	VSUBPS Z27, Z29, Z29
+	VMULPS Z12, Z28, Z26                     // p = r * ExpC6
+	VMULPS Z12, Z29, Z27
+	VADDPS Z11, Z26, Z26                     // p = p + ExpC5
+	VADDPS Z11, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z10, Z26, Z26                     // p = p + ExpC4
+	VADDPS Z10, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z9, Z26, Z26                      // p = p + ExpC3
+	VADDPS Z9, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z8, Z26, Z26                      // p = p + ExpC2
+	VADDPS Z8, Z27, Z27
+	VMULPS Z28, Z28, Z30                     // rr = r * r
+	VMULPS Z29, Z29, Z31
+	VMULPS Z30, Z26, Z26                     // p = p * rr
+	VMULPS Z31, Z27, Z27
+	VADDPS Z28, Z26, Z26                     // p = p + r
+	VADDPS Z29, Z27, Z27
+	VADDPS Z0, Z26, Z26                      // p = p + 1
+	VADDPS Z0, Z27, Z27
+	VPSLLD $23, Z24, Z24                     // pow2 = z << 23
+	VPSLLD $23, Z25, Z25
+	VPADDD Z0, Z24, Z24                      // pow2 = pow2 + 1
+	VPADDD Z0, Z25, Z25
+	VCMPPS $0x15, Z13, Z22, K1               // below = h < ExpMin
+	VCMPPS $0x15, Z13, Z23, K2
+	VMULPS.Z Z24, Z26, K1, Z26               // e = below ? 0 : p * pow2
+	VMULPS.Z Z25, Z27, K2, Z27
+	VMULPS.BCST vectorConst<>+672(SB), Z20, Z22 // q = t * TailQ7
+	VMULPS.BCST vectorConst<>+672(SB), Z21, Z23
+	VADDPS.BCST vectorConst<>+640(SB), Z22, Z22 // q = q + TailQ6
+	VADDPS.BCST vectorConst<>+640(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS.BCST vectorConst<>+608(SB), Z22, Z22 // q = q + TailQ5
+	VADDPS.BCST vectorConst<>+608(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS.BCST vectorConst<>+576(SB), Z22, Z22 // q = q + TailQ4
+	VADDPS.BCST vectorConst<>+576(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z17, Z22, Z22                     // q = q + TailQ3
+	VADDPS Z17, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z16, Z22, Z22                     // q = q + TailQ2
+	VADDPS Z16, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z15, Z22, Z22                     // q = q + TailQ1
+	VADDPS Z15, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z14, Z22, Z22                     // q = q + TailQ0
+	VADDPS Z14, Z23, Z23
+	VMULPS Z20, Z22, Z22                     // q = q * t
+	VMULPS Z21, Z23, Z23
+	VMULPS Z22, Z26, Z26                     // tail = e * q
+	VMULPS Z23, Z27, Z27
+	VANDPS Z1, Z18, Z20                      // abs = x & ^sign
+	VANDPS Z1, Z19, Z21
+	VMULPS Z26, Z20, Z20                     // y = abs * tail
+	VMULPS Z27, Z21, Z21
+	VMAXPS.BCST vectorConst<>+704(SB), Z18, Z18 // relu = x > 0 ? x : 0
+	VMAXPS.BCST vectorConst<>+704(SB), Z19, Z19
+	VSUBPS Z20, Z18, Z18                     // y = relu - y
+	VSUBPS Z21, Z19, Z19
+	VMOVUPS Z18, 0(DI)                       // dst[] = y
+	VMOVUPS Z19, (DI)(R11*1)
+	ADDQ $128, DI
+	ADDQ $128, SI
+	SUBQ $32, CX
+	CMPQ CX, $16
+	JGT loop
+	JNE end
+	XORL R11, R11
+	JMP loop
+
+end:
 
 	VZEROUPPER
 	RET
@@ -608,9 +663,9 @@ loop:
 	VPADDD Y0, Y9, Y9
 	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = h < ExpMin
 	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
-	VMULPS Y8, Y10, Y10                      // e = p * pow2
+	VMULPS Y8, Y10, Y10                      // e = below ? 0 : p * pow2
+	VANDNPS Y10, Y6, Y10
 	VMULPS Y9, Y11, Y11
-	VANDNPS Y10, Y6, Y10                     // e = e &^ below
 	VANDNPS Y11, Y7, Y11
 	VMULPS vectorConst<>+672(SB), Y4, Y6     // q = t * TailQ7
 	VMULPS vectorConst<>+672(SB), Y5, Y7
@@ -698,76 +753,135 @@ TEXT geluGradBlocksAVX512<>(SB), NOSPLIT, $0-32
 	VBROADCASTSS vectorConst<>+480(SB), Z15  // TailQ1
 	VBROADCASTSS vectorConst<>+512(SB), Z16  // TailQ2
 	VBROADCASTSS vectorConst<>+544(SB), Z17  // TailQ3
-	VBROADCASTSS vectorConst<>+576(SB), Z18  // TailQ4
-	VBROADCASTSS vectorConst<>+608(SB), Z19  // TailQ5
-	VBROADCASTSS vectorConst<>+640(SB), Z20  // TailQ6
-	VBROADCASTSS vectorConst<>+672(SB), Z21  // TailQ7
-	VBROADCASTSS vectorConst<>+704(SB), Z22  // 0
-	VBROADCASTSS vectorConst<>+736(SB), Z23  // InvSqrt2Pi
+	MOVQ $64, R11
+	CMPQ CX, $16
+	JNE loop
+	XORL R11, R11
 
 	PCALIGN $32
 loop:
-	VMOVUPS 0(DX), Z24                       // x = x[]
-	VANDPS Z1, Z24, Z25                      // abs = x & ^sign
-	VMULPS Z2, Z25, Z25                      // t = abs * TailP
-	VADDPS Z0, Z25, Z25                      // t = t + 1
-	VDIVPS Z25, Z0, Z25                      // t = 1 / t
-	VMULPS Z24, Z24, Z26                     // h = x * x
-	VMULPS Z3, Z26, Z26                      // h = h * -0.5
-	VMULPS Z5, Z26, Z27                      // z = h * Log2E
-	VADDPS Z4, Z27, Z27                      // z = z + Magic
-	VSUBPS Z4, Z27, Z28                      // n = z - Magic
-	VMULPS Z6, Z28, Z29                      // hi = n * Ln2Hi
-	VSUBPS Z29, Z26, Z29                     // r = h - hi
-	VMULPS Z7, Z28, Z28                      // lo = n * Ln2Lo
-	VSUBPS Z28, Z29, Z29                     // r = r - lo
-	VMULPS Z12, Z29, Z28                     // p = r * ExpC6
-	VADDPS Z11, Z28, Z28                     // p = p + ExpC5
-	VMULPS Z28, Z29, Z28                     // p = r * p
-	VADDPS Z10, Z28, Z28                     // p = p + ExpC4
-	VMULPS Z28, Z29, Z28                     // p = r * p
-	VADDPS Z9, Z28, Z28                      // p = p + ExpC3
-	VMULPS Z28, Z29, Z28                     // p = r * p
-	VADDPS Z8, Z28, Z28                      // p = p + ExpC2
-	VMULPS Z29, Z29, Z30                     // rr = r * r
-	VMULPS Z30, Z28, Z28                     // p = p * rr
-	VADDPS Z29, Z28, Z28                     // p = p + r
-	VADDPS Z0, Z28, Z28                      // p = p + 1
-	VPSLLD $23, Z27, Z27                     // pow2 = z << 23
-	VPADDD Z0, Z27, Z27                      // pow2 = pow2 + 1
-	VCMPPS $0x11, Z13, Z26, K1               // below = h < ExpMin
-	VMULPS Z27, Z28, Z28                     // e = p * pow2
-	VXORPS Z28, Z28, K1, Z28                 // e = e &^ below
-	VMULPS Z21, Z25, Z26                     // q = t * TailQ7
-	VADDPS Z20, Z26, Z26                     // q = q + TailQ6
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z19, Z26, Z26                     // q = q + TailQ5
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z18, Z26, Z26                     // q = q + TailQ4
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z17, Z26, Z26                     // q = q + TailQ3
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z16, Z26, Z26                     // q = q + TailQ2
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z15, Z26, Z26                     // q = q + TailQ1
-	VMULPS Z26, Z25, Z26                     // q = t * q
-	VADDPS Z14, Z26, Z26                     // q = q + TailQ0
-	VMULPS Z25, Z26, Z26                     // q = q * t
-	VMULPS Z26, Z28, Z26                     // tail = e * q
-	VCMPPS $0x11, Z24, Z22, K1               // positive = 0 < x
-	VSUBPS Z26, Z0, Z25                      // upper = 1 - tail
-	VBLENDMPS Z25, Z26, K1, Z25              // cdf = positive ? upper : tail
-	VMULPS Z23, Z28, Z28                     // phi = e * InvSqrt2Pi
-	VMULPS Z28, Z24, Z24                     // d = x * phi
-	VADDPS Z24, Z25, Z25                     // d = cdf + d
-	VMOVUPS 0(SI), Z24                       // dy = dy[]
-	VMULPS Z25, Z24, Z24                     // d = dy * d
-	VMOVUPS Z24, 0(DI)                       // dx[] = d
-	ADDQ $64, DI
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
+	VMOVUPS 0(DX), Z18                       // x = x[]
+	VMOVUPS (DX)(R11*1), Z19
+	VANDPS Z1, Z18, Z20                      // abs = x & ^sign
+	VANDPS Z1, Z19, Z21
+	VMULPS Z2, Z20, Z20                      // t = abs * TailP
+	VMULPS Z2, Z21, Z21
+	VADDPS Z0, Z20, Z20                      // t = t + 1
+	VADDPS Z0, Z21, Z21
+	VDIVPS Z20, Z0, Z20                      // t = 1 / t
+	VDIVPS Z21, Z0, Z21
+	VMULPS Z18, Z18, Z22                     // h = x * x
+	VMULPS Z19, Z19, Z23
+	VMULPS Z3, Z22, Z22                      // h = h * -0.5
+	VMULPS Z3, Z23, Z23
+	VMULPS Z5, Z22, Z24                      // z = h * Log2E
+	VMULPS Z5, Z23, Z25
+	VADDPS Z4, Z24, Z24                      // z = z + Magic
+	VADDPS Z4, Z25, Z25
+	VSUBPS Z4, Z24, Z26                      // n = z - Magic
+	VSUBPS Z4, Z25, Z27
+	VMULPS Z6, Z26, Z28                      // hi = n * Ln2Hi
+	VMULPS Z6, Z27, Z29
+	VSUBPS Z28, Z22, Z28                     // r = h - hi
+	VSUBPS Z29, Z23, Z29
+	VMULPS Z7, Z26, Z26                      // lo = n * Ln2Lo
+	VMULPS Z7, Z27, Z27
+	VSUBPS Z26, Z28, Z28                     // r = r - lo
+	VSUBPS Z27, Z29, Z29
+	VMULPS Z12, Z28, Z26                     // p = r * ExpC6
+	VMULPS Z12, Z29, Z27
+	VADDPS Z11, Z26, Z26                     // p = p + ExpC5
+	VADDPS Z11, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z10, Z26, Z26                     // p = p + ExpC4
+	VADDPS Z10, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z9, Z26, Z26                      // p = p + ExpC3
+	VADDPS Z9, Z27, Z27
+	VMULPS Z26, Z28, Z26                     // p = r * p
+	VMULPS Z27, Z29, Z27
+	VADDPS Z8, Z26, Z26                      // p = p + ExpC2
+	VADDPS Z8, Z27, Z27
+	VMULPS Z28, Z28, Z30                     // rr = r * r
+	VMULPS Z29, Z29, Z31
+	VMULPS Z30, Z26, Z26                     // p = p * rr
+	VMULPS Z31, Z27, Z27
+	VADDPS Z28, Z26, Z26                     // p = p + r
+	VADDPS Z29, Z27, Z27
+	VADDPS Z0, Z26, Z26                      // p = p + 1
+	VADDPS Z0, Z27, Z27
+	VPSLLD $23, Z24, Z24                     // pow2 = z << 23
+	VPSLLD $23, Z25, Z25
+	VPADDD Z0, Z24, Z24                      // pow2 = pow2 + 1
+	VPADDD Z0, Z25, Z25
+	VCMPPS $0x15, Z13, Z22, K1               // below = h < ExpMin
+	VCMPPS $0x15, Z13, Z23, K2
+	VMULPS.Z Z24, Z26, K1, Z26               // e = below ? 0 : p * pow2
+	VMULPS.Z Z25, Z27, K2, Z27
+	VMULPS.BCST vectorConst<>+672(SB), Z20, Z22 // q = t * TailQ7
+	VMULPS.BCST vectorConst<>+672(SB), Z21, Z23
+	VADDPS.BCST vectorConst<>+640(SB), Z22, Z22 // q = q + TailQ6
+	VADDPS.BCST vectorConst<>+640(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS.BCST vectorConst<>+608(SB), Z22, Z22 // q = q + TailQ5
+	VADDPS.BCST vectorConst<>+608(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS.BCST vectorConst<>+576(SB), Z22, Z22 // q = q + TailQ4
+	VADDPS.BCST vectorConst<>+576(SB), Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z17, Z22, Z22                     // q = q + TailQ3
+	VADDPS Z17, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z16, Z22, Z22                     // q = q + TailQ2
+	VADDPS Z16, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z15, Z22, Z22                     // q = q + TailQ1
+	VADDPS Z15, Z23, Z23
+	VMULPS Z22, Z20, Z22                     // q = t * q
+	VMULPS Z23, Z21, Z23
+	VADDPS Z14, Z22, Z22                     // q = q + TailQ0
+	VADDPS Z14, Z23, Z23
+	VMULPS Z20, Z22, Z22                     // q = q * t
+	VMULPS Z21, Z23, Z23
+	VBROADCASTSS vectorConst<>+704(SB), Z20  // 0
+	VMULPS Z22, Z26, Z22                     // tail = e * q
+	VMULPS Z23, Z27, Z23
+	VCMPPS $0x11, Z18, Z20, K1               // positive = 0 < x
+	VCMPPS $0x11, Z19, Z20, K2
+	VSUBPS Z22, Z0, Z20                      // upper = 1 - tail
+	VSUBPS Z23, Z0, Z21
+	VBLENDMPS Z20, Z22, K1, Z20              // cdf = positive ? upper : tail
+	VBLENDMPS Z21, Z23, K2, Z21
+	VMULPS.BCST vectorConst<>+736(SB), Z26, Z26 // phi = e * InvSqrt2Pi
+	VMULPS.BCST vectorConst<>+736(SB), Z27, Z27
+	VMULPS Z26, Z18, Z18                     // d = x * phi
+	VMULPS Z27, Z19, Z19
+	VADDPS Z18, Z20, Z20                     // d = cdf + d
+	VADDPS Z19, Z21, Z21
+	VMOVUPS 0(SI), Z18                       // dy = dy[]
+	VMOVUPS (SI)(R11*1), Z19
+	VMULPS Z20, Z18, Z18                     // d = dy * d
+	VMULPS Z21, Z19, Z19
+	VMOVUPS Z18, 0(DI)                       // dx[] = d
+	VMOVUPS Z19, (DI)(R11*1)
+	ADDQ $128, DI
+	ADDQ $128, SI
+	ADDQ $128, DX
+	SUBQ $32, CX
+	CMPQ CX, $16
+	JGT loop
+	JNE end
+	XORL R11, R11
+	JMP loop
+
+end:
 
 	VZEROUPPER
 	RET
@@ -847,24 +961,31 @@ loop:
 	VZEROUPPER
 	RET
 
-// addColumnSumsBlock:
+// addColumnSumsBlocks:
 //
-//	dst[j] += x[r*stride+j], j < 16, rows ascending
-TEXT ·addColumnSumsBlock(SB), NOSPLIT, $0-32
+//	dst[j] += x[r*stride+j], rows ascending
+TEXT ·addColumnSumsBlocks(SB), NOSPLIT, $0-40
 	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
 	JEQ avx2
-	JMP addColumnSumsBlockAVX512<>(SB)
+	JMP addColumnSumsBlocksAVX512<>(SB)
 
 avx2:
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ rows+16(FP), CX
+	MOVQ rows+16(FP), R12
 	MOVQ stride+24(FP), AX
+	MOVQ cols+32(FP), R13
+	MOVQ R12, R11
+	IMULQ AX, R11
+
+columns:
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
+	MOVQ R12, CX
 
 	PCALIGN $32
 loop:
+	PREFETCHT0 64(SI)                        // the next columns
 	VMOVUPS 0(SI), Y2                        // x = x[]
 	VMOVUPS 32(SI), Y3
 	VADDPS Y2, Y0, Y0                        // dst += x
@@ -875,21 +996,34 @@ loop:
 
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
+	ADDQ $64, DI
+	SUBQ R11, SI
+	ADDQ $64, SI
+	SUBQ $16, R13
+	JNZ columns
+
 	VZEROUPPER
 	RET
 
-// addColumnSumsBlockAVX512:
+// addColumnSumsBlocksAVX512:
 //
-//	dst[j] += x[r*stride+j], j < 16, rows ascending
-TEXT addColumnSumsBlockAVX512<>(SB), NOSPLIT, $0-32
+//	dst[j] += x[r*stride+j], rows ascending
+TEXT addColumnSumsBlocksAVX512<>(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ rows+16(FP), CX
+	MOVQ rows+16(FP), R12
 	MOVQ stride+24(FP), AX
+	MOVQ cols+32(FP), R13
+	MOVQ R12, R11
+	IMULQ AX, R11
+
+columns:
 	VMOVUPS 0(DI), Z0
+	MOVQ R12, CX
 
 	PCALIGN $32
 loop:
+	PREFETCHT0 64(SI)                        // the next columns
 	VMOVUPS 0(SI), Z1                        // x = x[]
 	VADDPS Z1, Z0, Z0                        // dst += x
 	ADDQ AX, SI
@@ -897,16 +1031,22 @@ loop:
 	JNZ loop
 
 	VMOVUPS Z0, 0(DI)
+	ADDQ $64, DI
+	SUBQ R11, SI
+	ADDQ $64, SI
+	SUBQ $16, R13
+	JNZ columns
+
 	VZEROUPPER
 	RET
 
-// addLayerNormParamGradBlock:
+// addLayerNormParamGradBlocks:
 //
-//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending
-TEXT ·addLayerNormParamGradBlock(SB), NOSPLIT, $0-64
+//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), rows ascending
+TEXT ·addLayerNormParamGradBlocks(SB), NOSPLIT, $0-72
 	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
 	JEQ avx2
-	JMP addLayerNormParamGradBlockAVX512<>(SB)
+	JMP addLayerNormParamGradBlocksAVX512<>(SB)
 
 avx2:
 	MOVQ dgain+0(FP), DI
@@ -915,23 +1055,31 @@ avx2:
 	MOVQ x+24(FP), BX
 	MOVQ mean+32(FP), R8
 	MOVQ rstd+40(FP), R9
-	MOVQ rows+48(FP), CX
+	MOVQ rows+48(FP), R12
 	MOVQ stride+56(FP), AX
+	MOVQ cols+64(FP), R13
+	MOVQ R12, R11
+	IMULQ AX, R11
+
+columns:
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 0(SI), Y2
 	VMOVUPS 32(SI), Y3
+	MOVQ R12, CX
 
 	PCALIGN $32
 loop:
+	PREFETCHT0 64(BX)                        // the next columns
 	VMOVUPS 0(BX), Y4                        // x = x[]
 	VMOVUPS 32(BX), Y5
-	VBROADCASTSS (R8), Y6                    // mean = mean[]
-	VBROADCASTSS (R9), Y7                    // rstd = rstd[]
+	VBROADCASTSS 0(R8), Y6                   // mean = mean[]
+	VBROADCASTSS 0(R9), Y7                   // rstd = rstd[]
 	VSUBPS Y6, Y4, Y4                        // xhat = x - mean
 	VSUBPS Y6, Y5, Y5
 	VMULPS Y7, Y4, Y4                        // xhat = xhat * rstd
 	VMULPS Y7, Y5, Y5
+	PREFETCHT0 64(DX)                        // the next columns
 	VMOVUPS 0(DX), Y6                        // dy = dy[]
 	VMOVUPS 32(DX), Y7
 	VADDPS Y6, Y2, Y2                        // dbias += dy
@@ -951,31 +1099,50 @@ loop:
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 0(SI)
 	VMOVUPS Y3, 32(SI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ R11, DX
+	ADDQ $64, DX
+	SUBQ R11, BX
+	ADDQ $64, BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	SUBQ $16, R13
+	JNZ columns
+
 	VZEROUPPER
 	RET
 
-// addLayerNormParamGradBlockAVX512:
+// addLayerNormParamGradBlocksAVX512:
 //
-//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending
-TEXT addLayerNormParamGradBlockAVX512<>(SB), NOSPLIT, $0-64
+//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), rows ascending
+TEXT addLayerNormParamGradBlocksAVX512<>(SB), NOSPLIT, $0-72
 	MOVQ dgain+0(FP), DI
 	MOVQ dbias+8(FP), SI
 	MOVQ dy+16(FP), DX
 	MOVQ x+24(FP), BX
 	MOVQ mean+32(FP), R8
 	MOVQ rstd+40(FP), R9
-	MOVQ rows+48(FP), CX
+	MOVQ rows+48(FP), R12
 	MOVQ stride+56(FP), AX
+	MOVQ cols+64(FP), R13
+	MOVQ R12, R11
+	IMULQ AX, R11
+
+columns:
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 0(SI), Z1
+	MOVQ R12, CX
 
 	PCALIGN $32
 loop:
+	PREFETCHT0 64(BX)                        // the next columns
 	VMOVUPS 0(BX), Z2                        // x = x[]
-	VBROADCASTSS (R8), Z3                    // mean = mean[]
-	VBROADCASTSS (R9), Z4                    // rstd = rstd[]
+	VBROADCASTSS 0(R8), Z3                   // mean = mean[]
+	VBROADCASTSS 0(R9), Z4                   // rstd = rstd[]
 	VSUBPS Z3, Z2, Z2                        // xhat = x - mean
 	VMULPS Z4, Z2, Z2                        // xhat = xhat * rstd
+	PREFETCHT0 64(DX)                        // the next columns
 	VMOVUPS 0(DX), Z3                        // dy = dy[]
 	VADDPS Z3, Z1, Z1                        // dbias += dy
 	VMULPS Z3, Z2, Z2                        // g = xhat * dy
@@ -989,6 +1156,17 @@ loop:
 
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 0(SI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	SUBQ R11, DX
+	ADDQ $64, DX
+	SUBQ R11, BX
+	ADDQ $64, BX
+	MOVQ mean+32(FP), R8
+	MOVQ rstd+40(FP), R9
+	SUBQ $16, R13
+	JNZ columns
+
 	VZEROUPPER
 	RET
 
@@ -1037,7 +1215,7 @@ loop1:
 	VADDSS X7, X8, X8
 	VBROADCASTSS X8, Y8
 	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
-	VMOVSS X8, (DX)                          // mean[] = mean
+	VMOVSS X8, 0(DX)                         // mean[] = mean
 	VXORPS Y2, Y2, Y2                        // squares = 0
 	VXORPS Y3, Y3, Y3
 	MOVQ R13, CX
@@ -1069,7 +1247,7 @@ loop2:
 	VADDPS Y5, Y9, Y9                        // var = var + eps
 	VSQRTPS Y9, Y9                           // dev = sqrt(var)
 	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
-	VMOVSS X9, (BX)                          // rstd[] = rstd
+	VMOVSS X9, 0(BX)                         // rstd[] = rstd
 	MOVQ R13, CX
 
 	PCALIGN $32
@@ -1106,70 +1284,115 @@ TEXT layerNormRowsAVX512<>(SB), NOSPLIT, $0-56
 	MOVQ rows+32(FP), R12
 	MOVQ n+40(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+48(FP), Z2
-	VBROADCASTSS eps+52(FP), Z3
-	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+	VBROADCASTSS cols+48(FP), Z4
+	VBROADCASTSS eps+52(FP), Z5
+	VBROADCASTSS vectorConst<>+0(SB), Z6     // 1
 
 row:
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
 	VXORPS Z0, Z0, Z0                        // sum = 0
+	VXORPS Z1, Z1, Z1
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VADDPS Z5, Z0, Z0                        // sum += x
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z8
+	VADDPS Z7, Z0, Z0                        // sum += x
+	VADDPS Z8, Z1, Z1
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop1
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
-	VMOVSS X6, (DX)                          // mean[] = mean
-	VXORPS Z1, Z1, Z1                        // squares = 0
+	VEXTRACTF64X4 $1, Z0, Y7                 // mean = sum of the lanes of sum
+	VADDPS Y7, Y0, Y8
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Z8
+	VEXTRACTF64X4 $1, Z1, Y7
+	VADDPS Y7, Y1, Y9
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Z9
+	VDIVPS Z4, Z8, Z8                        // mean = mean / cols
+	VDIVPS Z4, Z9, Z9
+	VMOVSS X8, 0(DX)                         // mean[] = mean
+	VMOVSS X9, (DX)(R10*1)
+	VXORPS Z2, Z2, Z2                        // squares = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // d = x - mean
-	VMULPS Z5, Z5, Z5                        // d = d * d
-	VADDPS Z5, Z1, Z1                        // squares += d
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z10
+	VSUBPS Z8, Z7, Z7                        // d = x - mean
+	VSUBPS Z9, Z10, Z10
+	VMULPS Z7, Z7, Z7                        // d = d * d
+	VMULPS Z10, Z10, Z10
+	VADDPS Z7, Z2, Z2                        // squares += d
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop2
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // var = var / cols
-	VADDPS Z3, Z7, Z7                        // var = var + eps
-	VSQRTPS Z7, Z7                           // dev = sqrt(var)
-	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
-	VMOVSS X7, (BX)                          // rstd[] = rstd
+	VEXTRACTF64X4 $1, Z2, Y7                 // var = sum of the lanes of squares
+	VADDPS Y7, Y2, Y10
+	VEXTRACTF128 $1, Y10, X7
+	VADDPS X7, X10, X10
+	VMOVHLPS X10, X10, X7
+	VADDPS X7, X10, X10
+	VMOVSHDUP X10, X7
+	VADDSS X7, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z3, Y7
+	VADDPS Y7, Y3, Y11
+	VEXTRACTF128 $1, Y11, X7
+	VADDPS X7, X11, X11
+	VMOVHLPS X11, X11, X7
+	VADDPS X7, X11, X11
+	VMOVSHDUP X11, X7
+	VADDSS X7, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // var = var / cols
+	VDIVPS Z4, Z11, Z11
+	VADDPS Z5, Z10, Z10                      // var = var + eps
+	VADDPS Z5, Z11, Z11
+	VSQRTPS Z10, Z10                         // dev = sqrt(var)
+	VSQRTPS Z11, Z11
+	VDIVPS Z10, Z6, Z10                      // rstd = 1 / dev
+	VDIVPS Z11, Z6, Z11
+	VMOVSS X10, 0(BX)                        // rstd[] = rstd
+	VMOVSS X11, (BX)(R10*1)
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop3:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
-	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
-	VMOVUPS Z5, 0(DI)                        // dst[] = xhat
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z12
+	VSUBPS Z8, Z7, Z7                        // xhat = x - mean
+	VSUBPS Z9, Z12, Z12
+	VMULPS Z10, Z7, Z7                       // xhat = xhat * rstd
+	VMULPS Z11, Z12, Z12
+	VMOVUPS Z7, 0(DI)                        // dst[] = xhat
+	VMOVUPS Z12, (DI)(R11*1)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
@@ -1177,8 +1400,12 @@ loop3:
 
 	ADDQ $4, DX
 	ADDQ $4, BX
-	DECQ R12
-	JNZ row
+	ADDQ R11, DI
+	ADDQ R11, SI
+	ADDQ R10, DX
+	ADDQ R10, BX
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET
@@ -1203,8 +1430,8 @@ avx2:
 	VBROADCASTSS cols+56(FP), Y4
 
 row:
-	VBROADCASTSS (BX), Y5                    // mean = mean[]
-	VBROADCASTSS (R8), Y6                    // rstd = rstd[]
+	VBROADCASTSS 0(BX), Y5                   // mean = mean[]
+	VBROADCASTSS 0(R8), Y6                   // rstd = rstd[]
 	VXORPS Y0, Y0, Y0                        // sumG = 0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2                        // sumGX = 0
@@ -1304,24 +1531,43 @@ TEXT addLayerNormGradRowsAVX512<>(SB), NOSPLIT, $0-60
 	MOVQ rows+40(FP), R12
 	MOVQ n+48(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+56(FP), Z2
+	VBROADCASTSS cols+56(FP), Z4
 
 row:
-	VBROADCASTSS (BX), Z3                    // mean = mean[]
-	VBROADCASTSS (R8), Z4                    // rstd = rstd[]
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
+	VBROADCASTSS 0(BX), Z5                   // mean = mean[]
+	VBROADCASTSS (BX)(R10*1), Z6
+	VBROADCASTSS 0(R8), Z7                   // rstd = rstd[]
+	VBROADCASTSS (R8)(R10*1), Z8
 	VXORPS Z0, Z0, Z0                        // sumG = 0
-	VXORPS Z1, Z1, Z1                        // sumGX = 0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2                        // sumGX = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // dy = dy[]
-	VADDPS Z5, Z0, Z0                        // sumG += dy
-	VMOVUPS 0(DX), Z6                        // x = x[]
-	VSUBPS Z3, Z6, Z6                        // xhat = x - mean
-	VMULPS Z4, Z6, Z6                        // xhat = xhat * rstd
-	VMULPS Z6, Z5, Z5                        // v = dy * xhat
-	VADDPS Z5, Z1, Z1                        // sumGX += v
+	VMOVUPS 0(SI), Z9                        // dy = dy[]
+	VMOVUPS (SI)(R11*1), Z10
+	VADDPS Z9, Z0, Z0                        // sumG += dy
+	VADDPS Z10, Z1, Z1
+	VMOVUPS 0(DX), Z11                       // x = x[]
+	VMOVUPS (DX)(R11*1), Z12
+	VSUBPS Z5, Z11, Z11                      // xhat = x - mean
+	VSUBPS Z6, Z12, Z12
+	VMULPS Z7, Z11, Z11                      // xhat = xhat * rstd
+	VMULPS Z8, Z12, Z12
+	VMULPS Z11, Z9, Z9                       // v = dy * xhat
+	VMULPS Z12, Z10, Z10
+	VADDPS Z9, Z2, Z2                        // sumGX += v
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	ADDQ $64, DX
 	SUBQ $16, CX
@@ -1329,41 +1575,72 @@ loop1:
 
 	SUBQ AX, SI
 	SUBQ AX, DX
-	VEXTRACTF64X4 $1, Z0, Y5                 // meanG = sum of the lanes of sumG
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // meanG = meanG / cols
-	VEXTRACTF64X4 $1, Z1, Y5                 // meanGX = sum of the lanes of sumGX
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // meanGX = meanGX / cols
+	VEXTRACTF64X4 $1, Z0, Y9                 // meanG = sum of the lanes of sumG
+	VADDPS Y9, Y0, Y10
+	VEXTRACTF128 $1, Y10, X9
+	VADDPS X9, X10, X10
+	VMOVHLPS X10, X10, X9
+	VADDPS X9, X10, X10
+	VMOVSHDUP X10, X9
+	VADDSS X9, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z1, Y9
+	VADDPS Y9, Y1, Y11
+	VEXTRACTF128 $1, Y11, X9
+	VADDPS X9, X11, X11
+	VMOVHLPS X11, X11, X9
+	VADDPS X9, X11, X11
+	VMOVSHDUP X11, X9
+	VADDSS X9, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // meanG = meanG / cols
+	VDIVPS Z4, Z11, Z11
+	VEXTRACTF64X4 $1, Z2, Y9                 // meanGX = sum of the lanes of sumGX
+	VADDPS Y9, Y2, Y12
+	VEXTRACTF128 $1, Y12, X9
+	VADDPS X9, X12, X12
+	VMOVHLPS X12, X12, X9
+	VADDPS X9, X12, X12
+	VMOVSHDUP X12, X9
+	VADDSS X9, X12, X12
+	VBROADCASTSS X12, Z12
+	VEXTRACTF64X4 $1, Z3, Y9
+	VADDPS Y9, Y3, Y13
+	VEXTRACTF128 $1, Y13, X9
+	VADDPS X9, X13, X13
+	VMOVHLPS X13, X13, X9
+	VADDPS X9, X13, X13
+	VMOVSHDUP X13, X9
+	VADDSS X9, X13, X13
+	VBROADCASTSS X13, Z13
+	VDIVPS Z4, Z12, Z12                      // meanGX = meanGX / cols
+	VDIVPS Z4, Z13, Z13
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(DX), Z5                        // x = x[]
-	VSUBPS Z3, Z5, Z5                        // xhat = x - mean
-	VMULPS Z4, Z5, Z5                        // xhat = xhat * rstd
-	VMULPS Z7, Z5, Z5                        // hat = xhat * meanGX
-	VMOVUPS 0(SI), Z8                        // dy = dy[]
-	VSUBPS Z6, Z8, Z8                        // v = dy - meanG
-	VSUBPS Z5, Z8, Z8                        // v = v - hat
-	VMULPS Z4, Z8, Z8                        // v = v * rstd
-	VMOVUPS 0(DI), Z5                        // dx = dx[]
-	VADDPS Z8, Z5, Z5                        // dx = dx + v
-	VMOVUPS Z5, 0(DI)                        // dx[] = dx
+	VMOVUPS 0(DX), Z9                        // x = x[]
+	VMOVUPS (DX)(R11*1), Z14
+	VSUBPS Z5, Z9, Z9                        // xhat = x - mean
+	VSUBPS Z6, Z14, Z14
+	VMULPS Z7, Z9, Z9                        // xhat = xhat * rstd
+	VMULPS Z8, Z14, Z14
+	VMULPS Z12, Z9, Z9                       // hat = xhat * meanGX
+	VMULPS Z13, Z14, Z14
+	VMOVUPS 0(SI), Z15                       // dy = dy[]
+	VMOVUPS (SI)(R11*1), Z16
+	VSUBPS Z10, Z15, Z15                     // v = dy - meanG
+	VSUBPS Z11, Z16, Z16
+	VSUBPS Z9, Z15, Z15                      // v = v - hat
+	VSUBPS Z14, Z16, Z16
+	VMULPS Z7, Z15, Z15                      // v = v * rstd
+	VMULPS Z8, Z16, Z16
+	VMOVUPS 0(DI), Z9                        // dx = dx[]
+	VMOVUPS (DI)(R11*1), Z14
+	VADDPS Z15, Z9, Z9                       // dx = dx + v
+	VADDPS Z16, Z14, Z14
+	VMOVUPS Z9, 0(DI)                        // dx[] = dx
+	VMOVUPS Z14, (DI)(R11*1)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
@@ -1372,8 +1649,13 @@ loop2:
 
 	ADDQ $4, BX
 	ADDQ $4, R8
-	DECQ R12
-	JNZ row
+	ADDQ R11, DI
+	ADDQ R11, SI
+	ADDQ R11, DX
+	ADDQ R10, BX
+	ADDQ R10, R8
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET
@@ -1425,7 +1707,7 @@ loop1:
 	VADDSS X7, X8, X8
 	VBROADCASTSS X8, Y8
 	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
-	VMOVSS X8, (R8)                          // mean[] = mean
+	VMOVSS X8, 0(R8)                         // mean[] = mean
 	VXORPS Y2, Y2, Y2                        // squares = 0
 	VXORPS Y3, Y3, Y3
 	MOVQ R13, CX
@@ -1457,7 +1739,7 @@ loop2:
 	VADDPS Y5, Y9, Y9                        // var = var + eps
 	VSQRTPS Y9, Y9                           // dev = sqrt(var)
 	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
-	VMOVSS X9, (R9)                          // rstd[] = rstd
+	VMOVSS X9, 0(R9)                         // rstd[] = rstd
 	MOVQ R13, CX
 
 	PCALIGN $32
@@ -1508,74 +1790,121 @@ TEXT layerNormAffineRowsAVX512<>(SB), NOSPLIT, $0-72
 	MOVQ rows+48(FP), R12
 	MOVQ n+56(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+64(FP), Z2
-	VBROADCASTSS eps+68(FP), Z3
-	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+	VBROADCASTSS cols+64(FP), Z4
+	VBROADCASTSS eps+68(FP), Z5
+	VBROADCASTSS vectorConst<>+0(SB), Z6     // 1
 
 row:
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
 	VXORPS Z0, Z0, Z0                        // sum = 0
+	VXORPS Z1, Z1, Z1
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VADDPS Z5, Z0, Z0                        // sum += x
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z8
+	VADDPS Z7, Z0, Z0                        // sum += x
+	VADDPS Z8, Z1, Z1
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop1
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
-	VMOVSS X6, (R8)                          // mean[] = mean
-	VXORPS Z1, Z1, Z1                        // squares = 0
+	VEXTRACTF64X4 $1, Z0, Y7                 // mean = sum of the lanes of sum
+	VADDPS Y7, Y0, Y8
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Z8
+	VEXTRACTF64X4 $1, Z1, Y7
+	VADDPS Y7, Y1, Y9
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Z9
+	VDIVPS Z4, Z8, Z8                        // mean = mean / cols
+	VDIVPS Z4, Z9, Z9
+	VMOVSS X8, 0(R8)                         // mean[] = mean
+	VMOVSS X9, (R8)(R10*1)
+	VXORPS Z2, Z2, Z2                        // squares = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // d = x - mean
-	VMULPS Z5, Z5, Z5                        // d = d * d
-	VADDPS Z5, Z1, Z1                        // squares += d
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z10
+	VSUBPS Z8, Z7, Z7                        // d = x - mean
+	VSUBPS Z9, Z10, Z10
+	VMULPS Z7, Z7, Z7                        // d = d * d
+	VMULPS Z10, Z10, Z10
+	VADDPS Z7, Z2, Z2                        // squares += d
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop2
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // var = var / cols
-	VADDPS Z3, Z7, Z7                        // var = var + eps
-	VSQRTPS Z7, Z7                           // dev = sqrt(var)
-	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
-	VMOVSS X7, (R9)                          // rstd[] = rstd
+	VEXTRACTF64X4 $1, Z2, Y7                 // var = sum of the lanes of squares
+	VADDPS Y7, Y2, Y10
+	VEXTRACTF128 $1, Y10, X7
+	VADDPS X7, X10, X10
+	VMOVHLPS X10, X10, X7
+	VADDPS X7, X10, X10
+	VMOVSHDUP X10, X7
+	VADDSS X7, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z3, Y7
+	VADDPS Y7, Y3, Y11
+	VEXTRACTF128 $1, Y11, X7
+	VADDPS X7, X11, X11
+	VMOVHLPS X11, X11, X7
+	VADDPS X7, X11, X11
+	VMOVSHDUP X11, X7
+	VADDSS X7, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // var = var / cols
+	VDIVPS Z4, Z11, Z11
+	VADDPS Z5, Z10, Z10                      // var = var + eps
+	VADDPS Z5, Z11, Z11
+	VSQRTPS Z10, Z10                         // dev = sqrt(var)
+	VSQRTPS Z11, Z11
+	VDIVPS Z10, Z6, Z10                      // rstd = 1 / dev
+	VDIVPS Z11, Z6, Z11
+	VMOVSS X10, 0(R9)                        // rstd[] = rstd
+	VMOVSS X11, (R9)(R10*1)
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop3:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
-	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
-	VMOVUPS 0(DX), Z8                        // gain = gain[]
-	VMULPS Z8, Z5, Z5                        // y = xhat * gain
-	VMOVUPS 0(BX), Z8                        // bias = bias[]
-	VADDPS Z8, Z5, Z5                        // y = y + bias
-	VMOVUPS Z5, 0(DI)                        // dst[] = y
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z12
+	VSUBPS Z8, Z7, Z7                        // xhat = x - mean
+	VSUBPS Z9, Z12, Z12
+	VMULPS Z10, Z7, Z7                       // xhat = xhat * rstd
+	VMULPS Z11, Z12, Z12
+	VMOVUPS 0(DX), Z13                       // gain = gain[]
+	VMULPS Z13, Z7, Z7                       // y = xhat * gain
+	VMULPS Z13, Z12, Z12
+	VMOVUPS 0(BX), Z13                       // bias = bias[]
+	VADDPS Z13, Z7, Z7                       // y = y + bias
+	VADDPS Z13, Z12, Z12
+	VMOVUPS Z7, 0(DI)                        // dst[] = y
+	VMOVUPS Z12, (DI)(R11*1)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
@@ -1587,8 +1916,12 @@ loop3:
 	SUBQ AX, BX
 	ADDQ $4, R8
 	ADDQ $4, R9
-	DECQ R12
-	JNZ row
+	ADDQ R11, DI
+	ADDQ R11, SI
+	ADDQ R10, R8
+	ADDQ R10, R9
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET
@@ -1614,8 +1947,8 @@ avx2:
 	VBROADCASTSS cols+64(FP), Y4
 
 row:
-	VBROADCASTSS (R8), Y5                    // mean = mean[]
-	VBROADCASTSS (R9), Y6                    // rstd = rstd[]
+	VBROADCASTSS 0(R8), Y5                   // mean = mean[]
+	VBROADCASTSS 0(R9), Y6                   // rstd = rstd[]
 	VXORPS Y0, Y0, Y0                        // sumG = 0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2                        // sumGX = 0
@@ -1728,26 +2061,46 @@ TEXT addLayerNormGainGradRowsAVX512<>(SB), NOSPLIT, $0-68
 	MOVQ rows+48(FP), R12
 	MOVQ n+56(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+64(FP), Z2
+	VBROADCASTSS cols+64(FP), Z4
 
 row:
-	VBROADCASTSS (R8), Z3                    // mean = mean[]
-	VBROADCASTSS (R9), Z4                    // rstd = rstd[]
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
+	VBROADCASTSS 0(R8), Z5                   // mean = mean[]
+	VBROADCASTSS (R8)(R10*1), Z6
+	VBROADCASTSS 0(R9), Z7                   // rstd = rstd[]
+	VBROADCASTSS (R9)(R10*1), Z8
 	VXORPS Z0, Z0, Z0                        // sumG = 0
-	VXORPS Z1, Z1, Z1                        // sumGX = 0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2                        // sumGX = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // dy = dy[]
-	VMOVUPS 0(BX), Z6                        // gain = gain[]
-	VMULPS Z6, Z5, Z5                        // g = dy * gain
-	VADDPS Z5, Z0, Z0                        // sumG += g
-	VMOVUPS 0(DX), Z6                        // x = x[]
-	VSUBPS Z3, Z6, Z6                        // xhat = x - mean
-	VMULPS Z4, Z6, Z6                        // xhat = xhat * rstd
-	VMULPS Z6, Z5, Z5                        // v = g * xhat
-	VADDPS Z5, Z1, Z1                        // sumGX += v
+	VMOVUPS 0(SI), Z9                        // dy = dy[]
+	VMOVUPS (SI)(R11*1), Z10
+	VMOVUPS 0(BX), Z11                       // gain = gain[]
+	VMULPS Z11, Z9, Z9                       // g = dy * gain
+	VMULPS Z11, Z10, Z10
+	VADDPS Z9, Z0, Z0                        // sumG += g
+	VADDPS Z10, Z1, Z1
+	VMOVUPS 0(DX), Z11                       // x = x[]
+	VMOVUPS (DX)(R11*1), Z12
+	VSUBPS Z5, Z11, Z11                      // xhat = x - mean
+	VSUBPS Z6, Z12, Z12
+	VMULPS Z7, Z11, Z11                      // xhat = xhat * rstd
+	VMULPS Z8, Z12, Z12
+	VMULPS Z11, Z9, Z9                       // v = g * xhat
+	VMULPS Z12, Z10, Z10
+	VADDPS Z9, Z2, Z2                        // sumGX += v
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	ADDQ $64, DX
 	ADDQ $64, BX
@@ -1757,43 +2110,75 @@ loop1:
 	SUBQ AX, SI
 	SUBQ AX, DX
 	SUBQ AX, BX
-	VEXTRACTF64X4 $1, Z0, Y5                 // meanG = sum of the lanes of sumG
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // meanG = meanG / cols
-	VEXTRACTF64X4 $1, Z1, Y5                 // meanGX = sum of the lanes of sumGX
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // meanGX = meanGX / cols
+	VEXTRACTF64X4 $1, Z0, Y9                 // meanG = sum of the lanes of sumG
+	VADDPS Y9, Y0, Y10
+	VEXTRACTF128 $1, Y10, X9
+	VADDPS X9, X10, X10
+	VMOVHLPS X10, X10, X9
+	VADDPS X9, X10, X10
+	VMOVSHDUP X10, X9
+	VADDSS X9, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z1, Y9
+	VADDPS Y9, Y1, Y11
+	VEXTRACTF128 $1, Y11, X9
+	VADDPS X9, X11, X11
+	VMOVHLPS X11, X11, X9
+	VADDPS X9, X11, X11
+	VMOVSHDUP X11, X9
+	VADDSS X9, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // meanG = meanG / cols
+	VDIVPS Z4, Z11, Z11
+	VEXTRACTF64X4 $1, Z2, Y9                 // meanGX = sum of the lanes of sumGX
+	VADDPS Y9, Y2, Y12
+	VEXTRACTF128 $1, Y12, X9
+	VADDPS X9, X12, X12
+	VMOVHLPS X12, X12, X9
+	VADDPS X9, X12, X12
+	VMOVSHDUP X12, X9
+	VADDSS X9, X12, X12
+	VBROADCASTSS X12, Z12
+	VEXTRACTF64X4 $1, Z3, Y9
+	VADDPS Y9, Y3, Y13
+	VEXTRACTF128 $1, Y13, X9
+	VADDPS X9, X13, X13
+	VMOVHLPS X13, X13, X9
+	VADDPS X9, X13, X13
+	VMOVSHDUP X13, X9
+	VADDSS X9, X13, X13
+	VBROADCASTSS X13, Z13
+	VDIVPS Z4, Z12, Z12                      // meanGX = meanGX / cols
+	VDIVPS Z4, Z13, Z13
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(DX), Z5                        // x = x[]
-	VSUBPS Z3, Z5, Z5                        // xhat = x - mean
-	VMULPS Z4, Z5, Z5                        // xhat = xhat * rstd
-	VMULPS Z7, Z5, Z5                        // hat = xhat * meanGX
-	VMOVUPS 0(SI), Z8                        // dy = dy[]
-	VMOVUPS 0(BX), Z9                        // gain = gain[]
-	VMULPS Z9, Z8, Z8                        // g = dy * gain
-	VSUBPS Z6, Z8, Z8                        // v = g - meanG
-	VSUBPS Z5, Z8, Z8                        // v = v - hat
-	VMULPS Z4, Z8, Z8                        // v = v * rstd
-	VMOVUPS 0(DI), Z5                        // dx = dx[]
-	VADDPS Z8, Z5, Z5                        // dx = dx + v
-	VMOVUPS Z5, 0(DI)                        // dx[] = dx
+	VMOVUPS 0(DX), Z9                        // x = x[]
+	VMOVUPS (DX)(R11*1), Z14
+	VSUBPS Z5, Z9, Z9                        // xhat = x - mean
+	VSUBPS Z6, Z14, Z14
+	VMULPS Z7, Z9, Z9                        // xhat = xhat * rstd
+	VMULPS Z8, Z14, Z14
+	VMULPS Z12, Z9, Z9                       // hat = xhat * meanGX
+	VMULPS Z13, Z14, Z14
+	VMOVUPS 0(SI), Z15                       // dy = dy[]
+	VMOVUPS (SI)(R11*1), Z16
+	VMOVUPS 0(BX), Z17                       // gain = gain[]
+	VMULPS Z17, Z15, Z15                     // g = dy * gain
+	VMULPS Z17, Z16, Z16
+	VSUBPS Z10, Z15, Z15                     // v = g - meanG
+	VSUBPS Z11, Z16, Z16
+	VSUBPS Z9, Z15, Z15                      // v = v - hat
+	VSUBPS Z14, Z16, Z16
+	VMULPS Z7, Z15, Z15                      // v = v * rstd
+	VMULPS Z8, Z16, Z16
+	VMOVUPS 0(DI), Z9                        // dx = dx[]
+	VMOVUPS (DI)(R11*1), Z14
+	VADDPS Z15, Z9, Z9                       // dx = dx + v
+	VADDPS Z16, Z14, Z14
+	VMOVUPS Z9, 0(DI)                        // dx[] = dx
+	VMOVUPS Z14, (DI)(R11*1)
 	ADDQ $64, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
@@ -1804,8 +2189,13 @@ loop2:
 	SUBQ AX, BX
 	ADDQ $4, R8
 	ADDQ $4, R9
-	DECQ R12
-	JNZ row
+	ADDQ R11, DI
+	ADDQ R11, SI
+	ADDQ R11, DX
+	ADDQ R10, R8
+	ADDQ R10, R9
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET
@@ -1863,283 +2253,6 @@ loop:
 	JNZ loop
 
 	VMOVUPS Z0, 0(DI)
-	VZEROUPPER
-	RET
-
-// expRowBlocks:
-//
-//	x[i] = exp(scale*x[i]-m); l[i%16] += x[i]
-TEXT ·expRowBlocks(SB), NOSPLIT, $0-32
-	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
-	JEQ avx2
-	JMP expRowBlocksAVX512<>(SB)
-
-avx2:
-	MOVQ l+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS scale+24(FP), Y2
-	VBROADCASTSS m+28(FP), Y3
-	VMOVUPS vectorConst<>+128(SB), Y4        // Magic
-	VMOVUPS vectorConst<>+160(SB), Y5        // Log2E
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y6                        // x = x[]
-	VMOVUPS 32(SI), Y7
-	VMULPS Y2, Y6, Y6                        // v = x * scale
-	VMULPS Y2, Y7, Y7
-	VSUBPS Y3, Y6, Y6                        // v = v - m
-	VSUBPS Y3, Y7, Y7
-	VMULPS Y5, Y6, Y8                        // z = v * Log2E
-	VMULPS Y5, Y7, Y9
-	VADDPS Y4, Y8, Y8                        // z = z + Magic
-	VADDPS Y4, Y9, Y9
-	VSUBPS Y4, Y8, Y10                       // n = z - Magic
-	VSUBPS Y4, Y9, Y11
-	VMULPS vectorConst<>+192(SB), Y10, Y12   // hi = n * Ln2Hi
-	VMULPS vectorConst<>+192(SB), Y11, Y13
-	VSUBPS Y12, Y6, Y12                      // r = v - hi
-	VSUBPS Y13, Y7, Y13
-	VMULPS vectorConst<>+224(SB), Y10, Y10   // lo = n * Ln2Lo
-	VMULPS vectorConst<>+224(SB), Y11, Y11
-	VSUBPS Y10, Y12, Y12                     // r = r - lo
-	VSUBPS Y11, Y13, Y13
-	VMULPS vectorConst<>+384(SB), Y12, Y10   // p = r * ExpC6
-	VMULPS vectorConst<>+384(SB), Y13, Y11
-	VADDPS vectorConst<>+352(SB), Y10, Y10   // p = p + ExpC5
-	VADDPS vectorConst<>+352(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+320(SB), Y10, Y10   // p = p + ExpC4
-	VADDPS vectorConst<>+320(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+288(SB), Y10, Y10   // p = p + ExpC3
-	VADDPS vectorConst<>+288(SB), Y11, Y11
-	VMULPS Y10, Y12, Y10                     // p = r * p
-	VMULPS Y11, Y13, Y11
-	VADDPS vectorConst<>+256(SB), Y10, Y10   // p = p + ExpC2
-	VADDPS vectorConst<>+256(SB), Y11, Y11
-	VMULPS Y12, Y12, Y14                     // rr = r * r
-	VMULPS Y13, Y13, Y15
-	VMULPS Y14, Y10, Y10                     // p = p * rr
-	VMULPS Y15, Y11, Y11
-	VADDPS Y12, Y10, Y10                     // p = p + r
-	VADDPS Y13, Y11, Y11
-	VADDPS vectorConst<>+0(SB), Y10, Y10     // p = p + 1
-	VADDPS vectorConst<>+0(SB), Y11, Y11
-	VPSLLD $23, Y8, Y8                       // pow2 = z << 23
-	VPSLLD $23, Y9, Y9
-	VPADDD vectorConst<>+0(SB), Y8, Y8       // pow2 = pow2 + 1
-	VPADDD vectorConst<>+0(SB), Y9, Y9
-	VCMPPS $0x11, vectorConst<>+416(SB), Y6, Y6 // below = v < ExpMin
-	VCMPPS $0x11, vectorConst<>+416(SB), Y7, Y7
-	VMULPS Y8, Y10, Y10                      // e = p * pow2
-	VMULPS Y9, Y11, Y11
-	VANDNPS Y10, Y6, Y10                     // e = e &^ below
-	VANDNPS Y11, Y7, Y11
-	VMOVUPS Y10, 0(SI)                       // x[] = e
-	VMOVUPS Y11, 32(SI)
-	VADDPS Y10, Y0, Y0                       // l += e
-	VADDPS Y11, Y1, Y1
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JNZ loop
-
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	VZEROUPPER
-	RET
-
-// expRowBlocksAVX512:
-//
-//	x[i] = exp(scale*x[i]-m); l[i%16] += x[i]
-TEXT expRowBlocksAVX512<>(SB), NOSPLIT, $0-32
-	MOVQ l+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS scale+24(FP), Z1
-	VBROADCASTSS m+28(FP), Z2
-	VBROADCASTSS vectorConst<>+128(SB), Z3   // Magic
-	VBROADCASTSS vectorConst<>+160(SB), Z4   // Log2E
-	VBROADCASTSS vectorConst<>+192(SB), Z5   // Ln2Hi
-	VBROADCASTSS vectorConst<>+224(SB), Z6   // Ln2Lo
-	VBROADCASTSS vectorConst<>+256(SB), Z7   // ExpC2
-	VBROADCASTSS vectorConst<>+288(SB), Z8   // ExpC3
-	VBROADCASTSS vectorConst<>+320(SB), Z9   // ExpC4
-	VBROADCASTSS vectorConst<>+352(SB), Z10  // ExpC5
-	VBROADCASTSS vectorConst<>+384(SB), Z11  // ExpC6
-	VBROADCASTSS vectorConst<>+0(SB), Z12    // 1
-	VBROADCASTSS vectorConst<>+416(SB), Z13  // ExpMin
-	VMOVUPS 0(DI), Z0
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Z14                       // x = x[]
-	VMULPS Z1, Z14, Z14                      // v = x * scale
-	VSUBPS Z2, Z14, Z14                      // v = v - m
-	VMULPS Z4, Z14, Z15                      // z = v * Log2E
-	VADDPS Z3, Z15, Z15                      // z = z + Magic
-	VSUBPS Z3, Z15, Z16                      // n = z - Magic
-	VMULPS Z5, Z16, Z17                      // hi = n * Ln2Hi
-	VSUBPS Z17, Z14, Z17                     // r = v - hi
-	VMULPS Z6, Z16, Z16                      // lo = n * Ln2Lo
-	VSUBPS Z16, Z17, Z17                     // r = r - lo
-	VMULPS Z11, Z17, Z16                     // p = r * ExpC6
-	VADDPS Z10, Z16, Z16                     // p = p + ExpC5
-	VMULPS Z16, Z17, Z16                     // p = r * p
-	VADDPS Z9, Z16, Z16                      // p = p + ExpC4
-	VMULPS Z16, Z17, Z16                     // p = r * p
-	VADDPS Z8, Z16, Z16                      // p = p + ExpC3
-	VMULPS Z16, Z17, Z16                     // p = r * p
-	VADDPS Z7, Z16, Z16                      // p = p + ExpC2
-	VMULPS Z17, Z17, Z18                     // rr = r * r
-	VMULPS Z18, Z16, Z16                     // p = p * rr
-	VADDPS Z17, Z16, Z16                     // p = p + r
-	VADDPS Z12, Z16, Z16                     // p = p + 1
-	VPSLLD $23, Z15, Z15                     // pow2 = z << 23
-	VPADDD Z12, Z15, Z15                     // pow2 = pow2 + 1
-	VCMPPS $0x11, Z13, Z14, K1               // below = v < ExpMin
-	VMULPS Z15, Z16, Z16                     // e = p * pow2
-	VXORPS Z16, Z16, K1, Z16                 // e = e &^ below
-	VMOVUPS Z16, 0(SI)                       // x[] = e
-	VADDPS Z16, Z0, Z0                       // l += e
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JNZ loop
-
-	VMOVUPS Z0, 0(DI)
-	VZEROUPPER
-	RET
-
-// dotRowBlocks:
-//
-//	l[i%16] += a[i]*b[i]
-TEXT ·dotRowBlocks(SB), NOSPLIT, $0-32
-	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
-	JEQ avx2
-	JMP dotRowBlocksAVX512<>(SB)
-
-avx2:
-	MOVQ l+0(FP), DI
-	MOVQ a+8(FP), SI
-	MOVQ b+16(FP), DX
-	MOVQ n+24(FP), CX
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y2                        // a = a[]
-	VMOVUPS 32(SI), Y3
-	VMOVUPS 0(DX), Y4                        // b = b[]
-	VMOVUPS 32(DX), Y5
-	VMULPS Y4, Y2, Y2                        // ab = a * b
-	VMULPS Y5, Y3, Y3
-	VADDPS Y2, Y0, Y0                        // l += ab
-	VADDPS Y3, Y1, Y1
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	VZEROUPPER
-	RET
-
-// dotRowBlocksAVX512:
-//
-//	l[i%16] += a[i]*b[i]
-TEXT dotRowBlocksAVX512<>(SB), NOSPLIT, $0-32
-	MOVQ l+0(FP), DI
-	MOVQ a+8(FP), SI
-	MOVQ b+16(FP), DX
-	MOVQ n+24(FP), CX
-	VMOVUPS 0(DI), Z0
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Z1                        // a = a[]
-	VMOVUPS 0(DX), Z2                        // b = b[]
-	VMULPS Z2, Z1, Z1                        // ab = a * b
-	VADDPS Z1, Z0, Z0                        // l += ab
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-
-	VMOVUPS Z0, 0(DI)
-	VZEROUPPER
-	RET
-
-// softmaxGradBlocks:
-//
-//	dx[i] = scale*y[i]*(dy[i]-dot)
-TEXT ·softmaxGradBlocks(SB), NOSPLIT, $0-40
-	CMPB edgejepa∕internal∕cpu·HasAVX512(SB), $0
-	JEQ avx2
-	JMP softmaxGradBlocksAVX512<>(SB)
-
-avx2:
-	MOVQ dx+0(FP), DI
-	MOVQ dy+8(FP), SI
-	MOVQ y+16(FP), DX
-	MOVQ n+24(FP), CX
-	VBROADCASTSS scale+32(FP), Y0
-	VBROADCASTSS dot+36(FP), Y1
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y2                        // dy = dy[]
-	VMOVUPS 32(SI), Y3
-	VSUBPS Y1, Y2, Y2                        // d = dy - dot
-	VSUBPS Y1, Y3, Y3
-	VMOVUPS 0(DX), Y4                        // y = y[]
-	VMOVUPS 32(DX), Y5
-	VMULPS Y0, Y4, Y4                        // s = y * scale
-	VMULPS Y0, Y5, Y5
-	VMULPS Y2, Y4, Y4                        // d = s * d
-	VMULPS Y3, Y5, Y5
-	VMOVUPS Y4, 0(DI)                        // dx[] = d
-	VMOVUPS Y5, 32(DI)
-	ADDQ $64, DI
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-
-	VZEROUPPER
-	RET
-
-// softmaxGradBlocksAVX512:
-//
-//	dx[i] = scale*y[i]*(dy[i]-dot)
-TEXT softmaxGradBlocksAVX512<>(SB), NOSPLIT, $0-40
-	MOVQ dx+0(FP), DI
-	MOVQ dy+8(FP), SI
-	MOVQ y+16(FP), DX
-	MOVQ n+24(FP), CX
-	VBROADCASTSS scale+32(FP), Z0
-	VBROADCASTSS dot+36(FP), Z1
-
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Z2                        // dy = dy[]
-	VSUBPS Z1, Z2, Z2                        // d = dy - dot
-	VMOVUPS 0(DX), Z3                        // y = y[]
-	VMULPS Z0, Z3, Z3                        // s = y * scale
-	VMULPS Z2, Z3, Z3                        // d = s * d
-	VMOVUPS Z3, 0(DI)                        // dx[] = d
-	ADDQ $64, DI
-	ADDQ $64, SI
-	ADDQ $64, DX
-	SUBQ $16, CX
-	JNZ loop
-
 	VZEROUPPER
 	RET
 
@@ -3047,7 +3160,7 @@ loop1:
 	VADDSS X7, X8, X8
 	VBROADCASTSS X8, Y8
 	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
-	VMOVSS X8, (DX)                          // mean[] = mean
+	VMOVSS X8, 0(DX)                         // mean[] = mean
 	VXORPS Y2, Y2, Y2                        // squares = 0
 	VXORPS Y3, Y3, Y3
 	MOVQ R13, CX
@@ -3079,7 +3192,7 @@ loop2:
 	VADDPS Y5, Y9, Y9                        // var = var + eps
 	VSQRTPS Y9, Y9                           // dev = sqrt(var)
 	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
-	VMOVSS X9, (BX)                          // rstd[] = rstd
+	VMOVSS X9, 0(BX)                         // rstd[] = rstd
 	MOVQ R13, CX
 
 	PCALIGN $32
@@ -3118,71 +3231,119 @@ TEXT layerNormHalfRowsAVX512<>(SB), NOSPLIT, $0-56
 	MOVQ rows+32(FP), R12
 	MOVQ n+40(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+48(FP), Z2
-	VBROADCASTSS eps+52(FP), Z3
-	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+	VBROADCASTSS cols+48(FP), Z4
+	VBROADCASTSS eps+52(FP), Z5
+	VBROADCASTSS vectorConst<>+0(SB), Z6     // 1
 
 row:
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
+	MOVQ R11, R15
+	SHRQ $1, R15
 	VXORPS Z0, Z0, Z0                        // sum = 0
+	VXORPS Z1, Z1, Z1
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VADDPS Z5, Z0, Z0                        // sum += x
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z8
+	VADDPS Z7, Z0, Z0                        // sum += x
+	VADDPS Z8, Z1, Z1
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop1
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
-	VMOVSS X6, (DX)                          // mean[] = mean
-	VXORPS Z1, Z1, Z1                        // squares = 0
+	VEXTRACTF64X4 $1, Z0, Y7                 // mean = sum of the lanes of sum
+	VADDPS Y7, Y0, Y8
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Z8
+	VEXTRACTF64X4 $1, Z1, Y7
+	VADDPS Y7, Y1, Y9
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Z9
+	VDIVPS Z4, Z8, Z8                        // mean = mean / cols
+	VDIVPS Z4, Z9, Z9
+	VMOVSS X8, 0(DX)                         // mean[] = mean
+	VMOVSS X9, (DX)(R10*1)
+	VXORPS Z2, Z2, Z2                        // squares = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // d = x - mean
-	VMULPS Z5, Z5, Z5                        // d = d * d
-	VADDPS Z5, Z1, Z1                        // squares += d
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z10
+	VSUBPS Z8, Z7, Z7                        // d = x - mean
+	VSUBPS Z9, Z10, Z10
+	VMULPS Z7, Z7, Z7                        // d = d * d
+	VMULPS Z10, Z10, Z10
+	VADDPS Z7, Z2, Z2                        // squares += d
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop2
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // var = var / cols
-	VADDPS Z3, Z7, Z7                        // var = var + eps
-	VSQRTPS Z7, Z7                           // dev = sqrt(var)
-	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
-	VMOVSS X7, (BX)                          // rstd[] = rstd
+	VEXTRACTF64X4 $1, Z2, Y7                 // var = sum of the lanes of squares
+	VADDPS Y7, Y2, Y10
+	VEXTRACTF128 $1, Y10, X7
+	VADDPS X7, X10, X10
+	VMOVHLPS X10, X10, X7
+	VADDPS X7, X10, X10
+	VMOVSHDUP X10, X7
+	VADDSS X7, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z3, Y7
+	VADDPS Y7, Y3, Y11
+	VEXTRACTF128 $1, Y11, X7
+	VADDPS X7, X11, X11
+	VMOVHLPS X11, X11, X7
+	VADDPS X7, X11, X11
+	VMOVSHDUP X11, X7
+	VADDSS X7, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // var = var / cols
+	VDIVPS Z4, Z11, Z11
+	VADDPS Z5, Z10, Z10                      // var = var + eps
+	VADDPS Z5, Z11, Z11
+	VSQRTPS Z10, Z10                         // dev = sqrt(var)
+	VSQRTPS Z11, Z11
+	VDIVPS Z10, Z6, Z10                      // rstd = 1 / dev
+	VDIVPS Z11, Z6, Z11
+	VMOVSS X10, 0(BX)                        // rstd[] = rstd
+	VMOVSS X11, (BX)(R10*1)
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop3:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
-	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
-	VCVTPS2PH $0, Z5, Y5                     // h = half(xhat)
-	VMOVUPS Y5, 0(DI)                        // dst[] = h
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z12
+	VSUBPS Z8, Z7, Z7                        // xhat = x - mean
+	VSUBPS Z9, Z12, Z12
+	VMULPS Z10, Z7, Z7                       // xhat = xhat * rstd
+	VMULPS Z11, Z12, Z12
+	VCVTPS2PH $0, Z7, Y7                     // h = half(xhat)
+	VCVTPS2PH $0, Z12, Y12
+	VMOVUPS Y7, 0(DI)                        // dst[] = h
+	VMOVUPS Y12, (DI)(R15*1)
 	ADDQ $32, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
@@ -3190,8 +3351,12 @@ loop3:
 
 	ADDQ $4, DX
 	ADDQ $4, BX
-	DECQ R12
-	JNZ row
+	ADDQ R15, DI
+	ADDQ R11, SI
+	ADDQ R10, DX
+	ADDQ R10, BX
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET
@@ -3243,7 +3408,7 @@ loop1:
 	VADDSS X7, X8, X8
 	VBROADCASTSS X8, Y8
 	VDIVPS Y4, Y8, Y8                        // mean = mean / cols
-	VMOVSS X8, (R8)                          // mean[] = mean
+	VMOVSS X8, 0(R8)                         // mean[] = mean
 	VXORPS Y2, Y2, Y2                        // squares = 0
 	VXORPS Y3, Y3, Y3
 	MOVQ R13, CX
@@ -3275,7 +3440,7 @@ loop2:
 	VADDPS Y5, Y9, Y9                        // var = var + eps
 	VSQRTPS Y9, Y9                           // dev = sqrt(var)
 	VDIVPS Y9, Y6, Y9                        // rstd = 1 / dev
-	VMOVSS X9, (R9)                          // rstd[] = rstd
+	VMOVSS X9, 0(R9)                         // rstd[] = rstd
 	MOVQ R13, CX
 
 	PCALIGN $32
@@ -3328,75 +3493,125 @@ TEXT layerNormAffineHalfRowsAVX512<>(SB), NOSPLIT, $0-72
 	MOVQ rows+48(FP), R12
 	MOVQ n+56(FP), R13
 	LEAQ (R13*4), AX
-	VBROADCASTSS cols+64(FP), Z2
-	VBROADCASTSS eps+68(FP), Z3
-	VBROADCASTSS vectorConst<>+0(SB), Z4     // 1
+	VBROADCASTSS cols+64(FP), Z4
+	VBROADCASTSS eps+68(FP), Z5
+	VBROADCASTSS vectorConst<>+0(SB), Z6     // 1
 
 row:
+	MOVQ AX, R11
+	MOVQ $4, R10
+	CMPQ R12, $1
+	JNE both
+	XORL R11, R11
+	XORL R10, R10
+
+both:
+	MOVQ R11, R15
+	SHRQ $1, R15
 	VXORPS Z0, Z0, Z0                        // sum = 0
+	VXORPS Z1, Z1, Z1
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop1:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VADDPS Z5, Z0, Z0                        // sum += x
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z8
+	VADDPS Z7, Z0, Z0                        // sum += x
+	VADDPS Z8, Z1, Z1
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop1
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z0, Y5                 // mean = sum of the lanes of sum
-	VADDPS Y5, Y0, Y6
-	VEXTRACTF128 $1, Y6, X5
-	VADDPS X5, X6, X6
-	VMOVHLPS X6, X6, X5
-	VADDPS X5, X6, X6
-	VMOVSHDUP X6, X5
-	VADDSS X5, X6, X6
-	VBROADCASTSS X6, Z6
-	VDIVPS Z2, Z6, Z6                        // mean = mean / cols
-	VMOVSS X6, (R8)                          // mean[] = mean
-	VXORPS Z1, Z1, Z1                        // squares = 0
+	VEXTRACTF64X4 $1, Z0, Y7                 // mean = sum of the lanes of sum
+	VADDPS Y7, Y0, Y8
+	VEXTRACTF128 $1, Y8, X7
+	VADDPS X7, X8, X8
+	VMOVHLPS X8, X8, X7
+	VADDPS X7, X8, X8
+	VMOVSHDUP X8, X7
+	VADDSS X7, X8, X8
+	VBROADCASTSS X8, Z8
+	VEXTRACTF64X4 $1, Z1, Y7
+	VADDPS Y7, Y1, Y9
+	VEXTRACTF128 $1, Y9, X7
+	VADDPS X7, X9, X9
+	VMOVHLPS X9, X9, X7
+	VADDPS X7, X9, X9
+	VMOVSHDUP X9, X7
+	VADDSS X7, X9, X9
+	VBROADCASTSS X9, Z9
+	VDIVPS Z4, Z8, Z8                        // mean = mean / cols
+	VDIVPS Z4, Z9, Z9
+	VMOVSS X8, 0(R8)                         // mean[] = mean
+	VMOVSS X9, (R8)(R10*1)
+	VXORPS Z2, Z2, Z2                        // squares = 0
+	VXORPS Z3, Z3, Z3
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop2:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // d = x - mean
-	VMULPS Z5, Z5, Z5                        // d = d * d
-	VADDPS Z5, Z1, Z1                        // squares += d
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z10
+	VSUBPS Z8, Z7, Z7                        // d = x - mean
+	VSUBPS Z9, Z10, Z10
+	VMULPS Z7, Z7, Z7                        // d = d * d
+	VMULPS Z10, Z10, Z10
+	VADDPS Z7, Z2, Z2                        // squares += d
+	VADDPS Z10, Z3, Z3
 	ADDQ $64, SI
 	SUBQ $16, CX
 	JNZ loop2
 
 	SUBQ AX, SI
-	VEXTRACTF64X4 $1, Z1, Y5                 // var = sum of the lanes of squares
-	VADDPS Y5, Y1, Y7
-	VEXTRACTF128 $1, Y7, X5
-	VADDPS X5, X7, X7
-	VMOVHLPS X7, X7, X5
-	VADDPS X5, X7, X7
-	VMOVSHDUP X7, X5
-	VADDSS X5, X7, X7
-	VBROADCASTSS X7, Z7
-	VDIVPS Z2, Z7, Z7                        // var = var / cols
-	VADDPS Z3, Z7, Z7                        // var = var + eps
-	VSQRTPS Z7, Z7                           // dev = sqrt(var)
-	VDIVPS Z7, Z4, Z7                        // rstd = 1 / dev
-	VMOVSS X7, (R9)                          // rstd[] = rstd
+	VEXTRACTF64X4 $1, Z2, Y7                 // var = sum of the lanes of squares
+	VADDPS Y7, Y2, Y10
+	VEXTRACTF128 $1, Y10, X7
+	VADDPS X7, X10, X10
+	VMOVHLPS X10, X10, X7
+	VADDPS X7, X10, X10
+	VMOVSHDUP X10, X7
+	VADDSS X7, X10, X10
+	VBROADCASTSS X10, Z10
+	VEXTRACTF64X4 $1, Z3, Y7
+	VADDPS Y7, Y3, Y11
+	VEXTRACTF128 $1, Y11, X7
+	VADDPS X7, X11, X11
+	VMOVHLPS X11, X11, X7
+	VADDPS X7, X11, X11
+	VMOVSHDUP X11, X7
+	VADDSS X7, X11, X11
+	VBROADCASTSS X11, Z11
+	VDIVPS Z4, Z10, Z10                      // var = var / cols
+	VDIVPS Z4, Z11, Z11
+	VADDPS Z5, Z10, Z10                      // var = var + eps
+	VADDPS Z5, Z11, Z11
+	VSQRTPS Z10, Z10                         // dev = sqrt(var)
+	VSQRTPS Z11, Z11
+	VDIVPS Z10, Z6, Z10                      // rstd = 1 / dev
+	VDIVPS Z11, Z6, Z11
+	VMOVSS X10, 0(R9)                        // rstd[] = rstd
+	VMOVSS X11, (R9)(R10*1)
 	MOVQ R13, CX
 
 	PCALIGN $32
 loop3:
-	VMOVUPS 0(SI), Z5                        // x = x[]
-	VSUBPS Z6, Z5, Z5                        // xhat = x - mean
-	VMULPS Z7, Z5, Z5                        // xhat = xhat * rstd
-	VMOVUPS 0(DX), Z8                        // gain = gain[]
-	VMULPS Z8, Z5, Z5                        // y = xhat * gain
-	VMOVUPS 0(BX), Z8                        // bias = bias[]
-	VADDPS Z8, Z5, Z5                        // y = y + bias
-	VCVTPS2PH $0, Z5, Y5                     // h = half(y)
-	VMOVUPS Y5, 0(DI)                        // dst[] = h
+	VMOVUPS 0(SI), Z7                        // x = x[]
+	VMOVUPS (SI)(R11*1), Z12
+	VSUBPS Z8, Z7, Z7                        // xhat = x - mean
+	VSUBPS Z9, Z12, Z12
+	VMULPS Z10, Z7, Z7                       // xhat = xhat * rstd
+	VMULPS Z11, Z12, Z12
+	VMOVUPS 0(DX), Z13                       // gain = gain[]
+	VMULPS Z13, Z7, Z7                       // y = xhat * gain
+	VMULPS Z13, Z12, Z12
+	VMOVUPS 0(BX), Z13                       // bias = bias[]
+	VADDPS Z13, Z7, Z7                       // y = y + bias
+	VADDPS Z13, Z12, Z12
+	VCVTPS2PH $0, Z7, Y7                     // h = half(y)
+	VCVTPS2PH $0, Z12, Y12
+	VMOVUPS Y7, 0(DI)                        // dst[] = h
+	VMOVUPS Y12, (DI)(R15*1)
 	ADDQ $32, DI
 	ADDQ $64, SI
 	ADDQ $64, DX
@@ -3408,8 +3623,12 @@ loop3:
 	SUBQ AX, BX
 	ADDQ $4, R8
 	ADDQ $4, R9
-	DECQ R12
-	JNZ row
+	ADDQ R15, DI
+	ADDQ R11, SI
+	ADDQ R10, R8
+	ADDQ R10, R9
+	SUBQ $2, R12
+	JGT row
 
 	VZEROUPPER
 	RET

@@ -341,14 +341,14 @@ loop:
 	FCMGT4S(13, 16, 13)
 	FCMGT4S(14, 16, 14)
 	FCMGT4S(15, 16, 15)
-	FMUL4S(23, 23, 18)                       // e = p * pow2
-	FMUL4S(24, 24, 19)
-	FMUL4S(25, 25, 20)
-	FMUL4S(29, 29, 21)
 	FMOVQ 336(R11), F16                      // TailQ7
-	BIC16B(23, 23, 12)                       // e = e &^ below
+	FMUL4S(23, 23, 18)                       // e = below ? 0 : p * pow2
+	BIC16B(23, 23, 12)
+	FMUL4S(24, 24, 19)
 	BIC16B(24, 24, 13)
+	FMUL4S(25, 25, 20)
 	BIC16B(25, 25, 14)
+	FMUL4S(29, 29, 21)
 	BIC16B(29, 29, 15)
 	FMOVQ 320(R11), F12                      // TailQ6
 	FMUL4S(13, 8, 16)                        // q = t * TailQ7
@@ -596,14 +596,14 @@ loop:
 	FCMGT4S(13, 16, 13)
 	FCMGT4S(14, 16, 14)
 	FCMGT4S(15, 16, 15)
-	FMUL4S(23, 23, 18)                       // e = p * pow2
-	FMUL4S(24, 24, 19)
-	FMUL4S(25, 25, 20)
-	FMUL4S(29, 29, 21)
 	FMOVQ 336(R11), F16                      // TailQ7
-	BIC16B(23, 23, 12)                       // e = e &^ below
+	FMUL4S(23, 23, 18)                       // e = below ? 0 : p * pow2
+	BIC16B(23, 23, 12)
+	FMUL4S(24, 24, 19)
 	BIC16B(24, 24, 13)
+	FMUL4S(25, 25, 20)
 	BIC16B(25, 25, 14)
+	FMUL4S(29, 29, 21)
 	BIC16B(29, 29, 15)
 	FMOVQ 320(R11), F12                      // TailQ6
 	FMUL4S(13, 8, 16)                        // q = t * TailQ7
@@ -782,18 +782,23 @@ loop:
 	FMOVQ F7, 112(R0)
 	RET
 
-// addColumnSumsBlock:
+// addColumnSumsBlocks:
 //
-//	dst[j] += x[r*stride+j], j < 16, rows ascending
-TEXT ·addColumnSumsBlock(SB), NOSPLIT, $0-32
+//	dst[j] += x[r*stride+j], rows ascending
+TEXT ·addColumnSumsBlocks(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
-	MOVD rows+16(FP), R9
+	MOVD rows+16(FP), R12
 	MOVD stride+24(FP), R10
+	MOVD cols+32(FP), R13
+	MUL R10, R12, R14
+
+columns:
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
 	FMOVQ 48(R0), F3
+	MOVD R12, R9
 
 	PCALIGN $16
 loop:
@@ -813,20 +818,30 @@ loop:
 	FMOVQ F1, 16(R0)
 	FMOVQ F2, 32(R0)
 	FMOVQ F3, 48(R0)
+	ADD $64, R0
+	SUB R14, R1
+	ADD $64, R1
+	SUBS $16, R13
+	BNE columns
+
 	RET
 
-// addLayerNormParamGradBlock:
+// addLayerNormParamGradBlocks:
 //
-//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending
-TEXT ·addLayerNormParamGradBlock(SB), NOSPLIT, $0-64
+//	dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), rows ascending
+TEXT ·addLayerNormParamGradBlocks(SB), NOSPLIT, $0-72
 	MOVD dgain+0(FP), R0
 	MOVD dbias+8(FP), R1
 	MOVD dy+16(FP), R2
 	MOVD x+24(FP), R3
 	MOVD mean+32(FP), R4
 	MOVD rstd+40(FP), R5
-	MOVD rows+48(FP), R9
+	MOVD rows+48(FP), R12
 	MOVD stride+56(FP), R10
+	MOVD cols+64(FP), R13
+	MUL R10, R12, R14
+
+columns:
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
@@ -835,6 +850,7 @@ TEXT ·addLayerNormParamGradBlock(SB), NOSPLIT, $0-64
 	FMOVQ 16(R1), F5
 	FMOVQ 32(R1), F6
 	FMOVQ 48(R1), F7
+	MOVD R12, R9
 
 	PCALIGN $16
 loop:
@@ -883,6 +899,17 @@ loop:
 	FMOVQ F5, 16(R1)
 	FMOVQ F6, 32(R1)
 	FMOVQ F7, 48(R1)
+	ADD $64, R0
+	ADD $64, R1
+	SUB R14, R2
+	ADD $64, R2
+	SUB R14, R3
+	ADD $64, R3
+	MOVD mean+32(FP), R4
+	MOVD rstd+40(FP), R5
+	SUBS $16, R13
+	BNE columns
+
 	RET
 
 // layerNormRows:
@@ -1637,13 +1664,13 @@ loop:
 	FCMGT4S(13, 24, 13)
 	FCMGT4S(14, 24, 14)
 	FCMGT4S(15, 24, 15)
-	FMUL4S(21, 21, 16)                       // e = p * pow2
+	FMUL4S(21, 21, 16)                       // e = below ? 0 : p * pow2
+	BIC16B(21, 21, 12)
 	FMUL4S(22, 22, 17)
-	FMUL4S(23, 23, 18)
-	FMUL4S(29, 29, 19)
-	BIC16B(21, 21, 12)                       // e = e &^ below
 	BIC16B(22, 22, 13)
+	FMUL4S(23, 23, 18)
 	BIC16B(23, 23, 14)
+	FMUL4S(29, 29, 19)
 	BIC16B(29, 29, 15)
 	FMOVQ F21, 0(R1)                         // x[] = e
 	FMOVQ F22, 16(R1)

@@ -72,15 +72,16 @@ func sumSquaresVector(l *lanes64, x []float32) int {
 	return n
 }
 
-// rowBlock bounds one call of a column routine, and is the number of rows that stay in a cache from one block of
-// columns to the next.
-const rowBlock = 64
+// columnRows is how many rows a column routine goes down before it turns to the next columns. The lines of so many rows
+// stay in a first-level cache meanwhile, whatever their distance: those of rows a multiple of 512 bytes apart share an
+// eighth of its sets.
+const columnRows = 16
 
 func addColumnSumsVector(dst, x []float32, rows, stride int) int {
 	n := whole(len(dst))
-	for r := 0; r < rows && n > 0; r += rowBlock {
-		for j := 0; j < n; j += vectorBlock {
-			addColumnSumsBlock((*lanes)(dst[j:]), &x[r*stride+j], min(rowBlock, rows-r), stride*4)
+	for r := 0; r < rows && n > 0; r += columnRows {
+		for j := 0; j < n; j += vectorChunk / columnRows {
+			addColumnSumsBlocks(&dst[j], &x[r*stride+j], min(columnRows, rows-r), stride*4, min(vectorChunk/columnRows, n-j))
 		}
 	}
 	return n
@@ -88,24 +89,27 @@ func addColumnSumsVector(dst, x []float32, rows, stride int) int {
 
 func addLayerNormParamGradVector(dgain, dbias, dy, x, mean, rstd []float32, stride int) int {
 	n, rows := whole(len(dgain)), len(mean)
-	for r := 0; r < rows && n > 0; r += rowBlock {
-		for j := 0; j < n; j += vectorBlock {
-			addLayerNormParamGradBlock((*lanes)(dgain[j:]), (*lanes)(dbias[j:]), &dy[r*stride+j], &x[r*stride+j],
-				&mean[r], &rstd[r], min(rowBlock, rows-r), stride*4)
+	for r := 0; r < rows && n > 0; r += columnRows {
+		for j := 0; j < n; j += vectorChunk / columnRows {
+			addLayerNormParamGradBlocks(&dgain[j], &dbias[j], &dy[r*stride+j], &x[r*stride+j],
+				&mean[r], &rstd[r], min(columnRows, rows-r), stride*4, min(vectorChunk/columnRows, n-j))
 		}
 	}
 	return n
 }
 
+// rowsAtATime bounds one call of a routine on rows.
+const rowsAtATime = 64
+
 // wholeRows says whether the routines on rows take these, and how many at a time: few enough to bound a call as
 // vectorChunk does.
 func wholeRows(cols int) (at int, ok bool) {
-	return min(rowBlock, max(1, 2*vectorChunk/max(1, cols))), cols > 0 && whole(cols) == cols
+	return min(rowsAtATime, max(1, 2*vectorChunk/max(1, cols))), cols > 0 && whole(cols) == cols
 }
 
 func layerNormVector(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) bool {
 	at, ok := wholeRows(cols)
-	var unused [2][rowBlock]float32
+	var unused [2][rowsAtATime]float32
 	for r := 0; ok && r < rows; r += at {
 		m, s := &unused[0][0], &unused[1][0]
 		if mean != nil {
@@ -137,41 +141,6 @@ func maxScaledVector(l *lanes, x []float32, scale float32) int {
 	n := whole(len(x))
 	for i := 0; i < n; i += vectorChunk {
 		maxScaledBlocks(l, &x[i], min(vectorChunk, n-i), scale)
-	}
-	return n
-}
-
-// expRowVector takes the whole row: rows are short, so that a tail in Go would cost as much as the blocks.
-func expRowVector(l *lanes, x []float32, scale, m float32) int {
-	n := whole(len(x))
-	for i := 0; i < n; i += vectorChunk {
-		expRowBlocks(l, &x[i], min(vectorChunk, n-i), scale, m)
-	}
-	if tail := x[n:]; len(tail) > 0 && whole(vectorBlock) > 0 {
-		var buf, unused lanes
-		copy(buf[:], tail)
-		expRowBlocks(&unused, &buf[0], vectorBlock, scale, m)
-		copy(tail, buf[:])
-		for j, v := range tail {
-			l[j] += v
-		}
-		return len(x)
-	}
-	return n
-}
-
-func dotRowVector(l *lanes, a, b []float32) int {
-	n := whole(len(a))
-	for i := 0; i < n; i += vectorChunk {
-		dotRowBlocks(l, &a[i], &b[i], min(vectorChunk, n-i))
-	}
-	return n
-}
-
-func softmaxGradVector(dx, dy, y []float32, scale, dot float32) int {
-	n := whole(len(y))
-	for i := 0; i < n; i += vectorChunk {
-		softmaxGradBlocks(&dx[i], &dy[i], &y[i], min(vectorChunk, n-i), scale, dot)
 	}
 	return n
 }
@@ -210,7 +179,8 @@ func adamwEMAVector(p, g, m, v, target []float32, s *adamw) int {
 	return n
 }
 
-// The routines. n is a positive multiple of vectorBlock, rows is positive, stride is in bytes, cols is n. The listings say what
+// The routines. n is a positive multiple of vectorBlock, rows is positive, stride is in bytes, cols is n
+// or a positive multiple of vectorBlock. The listings say what
 // each computes.
 
 //go:noescape
@@ -232,10 +202,10 @@ func geluGradBlocks(dx, dy, x *float32, n int)
 func sumSquaresBlocks(l *lanes64, x *float32, n int)
 
 //go:noescape
-func addColumnSumsBlock(dst *lanes, x *float32, rows, stride int)
+func addColumnSumsBlocks(dst, x *float32, rows, stride, cols int)
 
 //go:noescape
-func addLayerNormParamGradBlock(dgain, dbias *lanes, dy, x, mean, rstd *float32, rows, stride int)
+func addLayerNormParamGradBlocks(dgain, dbias, dy, x, mean, rstd *float32, rows, stride, cols int)
 
 //go:noescape
 func layerNormRows(dst, x, mean, rstd *float32, rows, n int, cols, eps float32)
@@ -251,15 +221,6 @@ func addLayerNormGainGradRows(dx, dy, x, gain, mean, rstd *float32, rows, n int,
 
 //go:noescape
 func maxScaledBlocks(l *lanes, x *float32, n int, scale float32)
-
-//go:noescape
-func expRowBlocks(l *lanes, x *float32, n int, scale, m float32)
-
-//go:noescape
-func dotRowBlocks(l *lanes, a, b *float32, n int)
-
-//go:noescape
-func softmaxGradBlocks(dx, dy, y *float32, n int, scale, dot float32)
 
 //go:noescape
 func smoothL1Blocks(l *lanes64, d, pred, target *float32, n int, scale float32)

@@ -18,9 +18,6 @@ func layerNormVector(dst, x, gain, bias, mean, rstd []float32, rows, cols int, e
 func addLayerNormGradVector(dx, dy, x, gain, mean, rstd []float32, rows, cols int) bool     { return false }
 func addLayerNormParamGradVector(dgain, dbias, dy, x, mean, rstd []float32, stride int) int { return 0 }
 func maxScaledVector(l *lanes, x []float32, scale float32) int                              { return 0 }
-func expRowVector(l *lanes, x []float32, scale, m float32) int                              { return 0 }
-func dotRowVector(l *lanes, a, b []float32) int                                             { return 0 }
-func softmaxGradVector(dx, dy, y []float32, scale, dot float32) int                         { return 0 }
 func smoothL1Vector(l *lanes64, d, pred, target []float32, scale float32) int               { return 0 }
 func squaredErrorVector(l *lanes64, d, pred, target []float32, scale2 float32) int          { return 0 }
 func adamwVector(p, g, m, v []float32, s *adamw) int                                        { return 0 }

@@ -1,206 +1,475 @@
 package quant
 
 import (
+	"errors"
+	"fmt"
 	"math"
 
-	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
+	"edgejepa/kernels"
+	"edgejepa/kernels/fixed"
 	"edgejepa/vit"
 )
 
 // Calibration is what Calibrate did.
 type Calibration struct {
-	Pictures  int           `json:"pictures"`
-	Rows      int           `json:"rows"` // tokens seen by each layer
-	Layers    []LayerChoice `json:"layers"`
-	Corrected bool          `json:"bias_corrected"`
+	Pictures    int           `json:"pictures"`
+	Rows        int           `json:"rows"`         // tokens that each layer was fitted to
+	StreamScale float64       `json:"stream_scale"` // of the residual stream
+	StreamPeak  float64       `json:"stream_peak"`  // its largest value, as a share of its range
+	Layers      []LayerChoice `json:"layers"`
 }
 
-// LayerChoice is what one linear layer was given, and the ratio of its error's power to that without calibration.
+// LayerChoice is what one linear layer was given, and the ratio of its error's power to that without migration and
+// clipping.
 type LayerChoice struct {
 	Name      string  `json:"name"`
 	Migration float64 `json:"migration"` // alpha of SmoothQuant, 0 for none
+	Clip      float64 `json:"clip"`      // share of the input's range that is kept
 	Error     float64 `json:"error"`
 }
 
-// alphas are the migration strengths on trial. Quarters need no power function.
-var alphas = []float64{0, 0.25, 0.5, 0.75}
-
-// Calibrate is Quantize with two improvements, measured on normalised pictures px [n, C, S, S] in which nothing but
-// their number matters much (32 will do):
-//
-//   - migration (Xiao et al., SmoothQuant, arXiv 2211.10438): a channel j of a norm's output is divided by
-//     max|x_j|^alpha / max|w_j|^(1-alpha), by way of the norm's gain and bias, and the next layer's weights are
-//     multiplied by it, so that no channel drowns the others when a token is rounded; alpha is the one with the least
-//     error of the layer's output;
-//   - bias correction (Nagel et al., arXiv 1906.04721): the mean error of each output channel is taken off its bias.
-//
-// On a nano network after 800 steps on CIFAR-10, 32 pictures to calibrate and 200 others to judge, 1 minus the mean cosine
-// to the float embedding is 3.3e-5 without either, 3.3e-5 with bias correction alone, 2.8e-5 with migration alone and
-// 2.5e-5 with both; qkv gains 1.1 dB, fc1 0.5 dB, fc2 0.1 dB, proj nothing.
-func Calibrate(e *vit.Encoder, pool *parallel.Pool, px []float32, n int) (*Encoder, Calibration) {
-	if n < 1 {
-		panic("quant: Calibrate: no pictures")
-	}
-	q := copyFloats(e)
-	c := calibrator{to: q, from: floatLinears(e), seen: record(e, pool, px, n), choices: make([]LayerChoice, len(q.Linears))}
-	pool.Do(&c, len(q.Linears))
-	q.pack()
-	return q, Calibration{Pictures: n, Rows: c.seen[0].count(), Layers: c.choices, Corrected: true}
+// scales are the real numbers behind the integers of a calibrated encoder.
+type scales struct {
+	stream    float64
+	fits      []*fit // in the order of linears
+	attention []attentionScales
 }
 
-// calibrator fits each linear layer on its own: what it changes, weights, bias and the norm in front, is that layer's.
+// attentionScales are those of q and k, v, and the output, [D] each. In each head the products of those of q and k are equal.
+type attentionScales struct{ q, k, v, out []float64 }
+
+// headroom is how many times the largest value that calibration saw fits into the residual stream.
+const headroom = 4
+
+// Calibrate rounds e to fixed point, with scales that are measured on pictures pix [n, S, S, 3] like those to be embedded
+// (64 will do). For every linear layer it finds, by the error of the layer's output:
+//
+//   - how much range moves from the channels of the input to the weights (Xiao et al., SmoothQuant, arXiv 2211.10438), by
+//     way of the norm's or the average's multipliers;
+//   - which share of the input's range is worth keeping, the rest being cut off;
+//   - the same for the weights of each output channel;
+//
+// then takes the mean error of each output channel off its bias (Nagel et al., arXiv 1906.04721), and, block by block, the
+// mean drift of the residual stream as the integers before it have made it.
+func Calibrate(e *vit.Encoder, pool *parallel.Pool, pix []uint8, n int) (*Encoder, Calibration, error) {
+	if n < 1 || len(pix) < n*e.Config.PixelLen() {
+		panic("quant: Calibrate: no pictures")
+	}
+	to := newEncoder(e.Config)
+	to.alloc()
+	to.scales = &scales{}
+	c := &calibrator{from: e, to: to, pool: pool, sample: newSample(e, to, pool.Workers(), pix, n)}
+	traceAll(e, pool, pix, n, c.seen)
+	peak := 0.0
+	for _, v := range c.peak {
+		peak = max(peak, v)
+	}
+	if !(peak > 0 && peak < math.MaxFloat32) {
+		return nil, Calibration{}, errors.New("the network's numbers are zero or not finite: it cannot be quantised")
+	}
+	c.to.scales.stream = float64(peak*headroom) / fixed.ResidualMax
+	c.chooseFits()
+	if err := c.chooseAttention(); err != nil {
+		return nil, Calibration{}, err
+	}
+	if err := c.assemble(); err != nil {
+		return nil, Calibration{}, err
+	}
+	if err := c.correctDrift(); err != nil {
+		return nil, Calibration{}, err
+	}
+	report := Calibration{Pictures: n, Rows: c.rows, StreamScale: c.to.scales.stream, StreamPeak: 1.0 / headroom}
+	for _, f := range c.fits() {
+		report.Layers = append(report.Layers, f.report)
+		f.x, f.want = nil, nil
+	}
+	return c.to, report, nil
+}
+
 type calibrator struct {
-	to      *Encoder
-	from    []*vit.Linear
-	seen    []*recorder
-	choices []LayerChoice
+	sample
+	from *vit.Encoder
+	to   *Encoder
+	pool *parallel.Pool
+
+	streams [][]int32 // [picture] of [N, D]
+	spots   []picture // [worker]
+	work    []work    // [worker]
+	block   int
+	second  bool // half of the block
+	sums    []int64
+}
+
+func (c *calibrator) fits() []*fit { return c.to.scales.fits }
+
+// chooseFits fits every linear layer on its own.
+func (c *calibrator) chooseFits() {
+	from, most := floatLinears(c.from), c.merged().inputs
+	fits := make([]*fit, len(from))
+	for i, l := range c.to.linears() {
+		f := &fit{kind: layerPatch, l: l, rows: c.rows, x: c.inputs[i], want: c.embed, most: most[i]}
+		if i == 0 {
+			f.w, f.from = foldPatch(c.from.Config, from[0])
+		} else {
+			f.kind, f.w, f.from = layerKind(1+(i-1)%4), from[i].W.Value, make([]float64, l.out)
+			for o, b := range from[i].B.Value {
+				f.from[o] = float64(b)
+			}
+		}
+		fits[i] = f
+	}
+	c.to.scales.fits = fits
+	c.pool.Do(&fitTask{fits, from}, len(fits))
+}
+
+type fitTask struct {
+	fits []*fit
+	from []*vit.Linear
 }
 
 // Run fits layer i.
-func (c *calibrator) Run(i, _ int) {
-	l, from := c.to.Linears[i], c.from[i]
-	x, rows := c.seen[i].rows, c.seen[i].count()
-	s := arena.Build(func(a *arena.Arena) *scratch { s := placeScratch(a, c.to.Config, stripRows); return &s })
-	want, got := make([]float32, rows*l.Out), make([]float32, rows*l.Out)
-	c.seen[i].layer.apply(want, x, 0, rows, s)
+func (t *fitTask) Run(i, _ int) {
+	f := t.fits[i]
+	if f.kind != layerPatch {
+		f.want = make([]float32, f.rows*f.l.out)
+		t.from[i].Apply(f.want, f.x, f.rows)
+	}
+	f.search()
+}
 
-	var best Linear
-	plain, least := 0.0, 0.0
-	for _, alpha := range alphas {
-		if alpha > 0 && l.Norm == nil {
-			break
+// Shares of the range of q and k that chooseAttention tries, and on how many pictures.
+var attentionClips = []float64{1, 0.9, 0.8, 0.7, 0.6, 0.5}
+
+const attentionPictures = 16
+
+// chooseAttention finds the scales of q, k and v. Range moves between the channels of q and k until both have as much,
+// which leaves their products as they are; what of it is kept is tried on whole pictures, v has a share for each channel.
+func (c *calibrator) chooseAttention() error {
+	cfg := c.from.Config
+	d, heads := cfg.Dim, cfg.Heads
+	try := make([][]attentionScales, cfg.Depth) // [block][clip]
+	bs := make([][]block, cfg.Depth)
+	for i := range try {
+		qkv := c.fits()[1+4*i]
+		most := c.ranges[0].qkv[i]
+		v := make([]float64, d)
+		for j := range v {
+			v[j] = leastSquares(qkv.want[2*d+j:], 3*d, c.rows, float64(most[2*d+j]))
 		}
-		try := l.migrated(from, x, rows, alpha)
-		try.apply(got, x, 0, rows, s)
-		err := squaredError(want, got)
-		if alpha == 0 {
-			plain = err
-		}
-		if alpha == 0 || err < least {
-			best, least = *try, err
-			c.choices[i] = LayerChoice{Name: l.Name, Migration: alpha}
+		for _, clip := range attentionClips {
+			a := attentionScales{q: make([]float64, d), k: make([]float64, d), v: v, out: c.fits()[2+4*i].scale}
+			for h := range heads {
+				clips := fill(make([]float64, heads), clip)
+				a.balance(most, h, d/heads, clips[h])
+			}
+			b, err := c.to.attentionBlock(i, &a)
+			if err != nil {
+				return err
+			}
+			try[i], bs[i] = append(try[i], a), append(bs[i], b)
 		}
 	}
-	l.W = best.W
-	copy(l.Scale.Value, best.Scale.Value)
-	if l.Norm != nil {
-		copy(l.Norm.Gain.Value, best.Norm.Gain.Value)
-		copy(l.Norm.Bias.Value, best.Norm.Bias.Value)
+	n, per := min(c.n, attentionPictures), len(attentionClips)*heads
+	errs := make([]float64, n*cfg.Depth*per)
+	spots, work := c.to.spots(c.pool), c.to.works(c.pool)
+	traceAll(c.from, c.pool, c.pix, n, func(picture, i, worker int, t *trace) {
+		for k := range attentionClips {
+			at := errs[(picture*cfg.Depth+i)*per+k*heads:][:heads]
+			c.to.attentionError(at, &spots[worker], &work[worker], &bs[i][k], &try[i][k], t)
+		}
+	})
+	for i := range try {
+		best := attentionScales{q: make([]float64, d), k: make([]float64, d), v: try[i][0].v, out: try[i][0].out}
+		for h := range heads {
+			least := math.Inf(1)
+			for k := range attentionClips {
+				sum := 0.0
+				for p := range n {
+					sum += errs[(p*cfg.Depth+i)*per+k*heads+h]
+				}
+				if sum < least {
+					least = sum
+					hd := d / heads
+					copy(best.q[h*hd:][:hd], try[i][k].q[h*hd:])
+					copy(best.k[h*hd:][:hd], try[i][k].k[h*hd:])
+				}
+			}
+		}
+		c.to.scales.attention = append(c.to.scales.attention, best)
 	}
+	return nil
+}
 
-	l.panels.Pack(l.W, l.In, l.Out)
-	l.apply(got, x, 0, rows, s)
-	for j := range l.Out {
+// balance sets the scales of q and k of head h from the largest magnitudes most [3D], a share clip of which is kept.
+func (a *attentionScales) balance(most []float32, h, hd int, clip float64) {
+	d := len(a.q)
+	largest := 0.0
+	for j := h * hd; j < (h+1)*hd; j++ {
+		largest = max(largest, float64(float64(most[j])*float64(most[d+j])))
+	}
+	unit := positive(math.Sqrt(largest) * clip / 127)
+	for j := h * hd; j < (h+1)*hd; j++ {
+		ratio := math.Sqrt(float64(most[j])) / math.Sqrt(float64(most[d+j]))
+		if !(ratio > 1e-3 && ratio < 1e3) {
+			ratio = 1
+		}
+		a.q[j], a.k[j] = unit*ratio, unit/ratio
+	}
+}
+
+// leastSquares is the int8 scale with the least error for the values x[i*ld], of which most is the largest magnitude.
+func leastSquares(x []float32, ld, n int, most float64) float64 {
+	best, least := positive(most/127), math.Inf(1)
+	for _, clip := range clips {
+		s, sum := positive(float64(most*clip)/127), 0.0
+		for i := range n {
+			v := float64(x[i*ld])
+			e := v - float64(min(max(math.Floor(v/s+0.5), -127), 127)*s)
+			sum += float64(e * e)
+		}
+		if sum < least {
+			best, least = s, sum
+		}
+	}
+	return best
+}
+
+// attentionBlock is the part of block i that attention needs.
+func (e *Encoder) attentionBlock(i int, a *attentionScales) (b block, err error) {
+	d, hd := e.Config.Dim, e.headDim()
+	ratio := make([]float64, d)
+	for j := range ratio {
+		ratio[j] = a.v[j] / a.out[j] * 0x1p-20
+	}
+	means, err := fixed.NewRequant(ratio, make([]float64, d), 128<<fixed.RowFraction)
+	if err != nil {
+		return b, fmt.Errorf("blocks.%d.attn: %w", i, err)
+	}
+	for h := range e.Config.Heads {
+		scale := float64(a.q[h*hd]*a.k[h*hd]) / math.Sqrt(float64(hd))
+		s, err := fixed.NewSoftmax(scale, true)
+		if err != nil {
+			return b, fmt.Errorf("blocks.%d.attn: head %d: %w", i, h, err)
+		}
+		b.scoreScale = append(b.scoreScale, scale)
+		b.softmax = append(b.softmax, s)
+		b.meansOf = append(b.meansOf, part(means, h*hd, (h+1)*hd))
+	}
+	b.means = requant{Requant: *means}
+	return b, nil
+}
+
+// attentionError adds to sum [heads] the error's power of the integers' attention for the float q, k and v of t.
+func (e *Encoder) attentionError(sum []float64, s *picture, w *work, b *block, a *attentionScales, t *trace) {
+	d, hd := e.Config.Dim, e.headDim()
+	for r := range s.n {
+		row := t.qkv[r*3*d:][:3*d]
+		for j := range d {
+			s.q[r*d+j] = roundI8(float64(row[j]) / a.q[j])
+			s.k[(j/hd*s.n+r)*hd+j%hd] = roundI8(float64(row[d+j]) / a.k[j])
+			s.vt[j*s.n+r] = roundI8(float64(row[2*d+j]) / a.v[j])
+		}
+	}
+	for h := range sum {
+		e.head(s, w, b, h, 0, s.n)
+		for r := range s.n {
+			for j := h * hd; j < (h+1)*hd; j++ {
+				diff := float64(t.att[r*d+j]) - float64(float64(s.att[r*d+j])*a.out[j])
+				sum[h] += float64(diff * diff)
+			}
+		}
+	}
+}
+
+func roundI8(x float64) int8 { return int8(min(max(math.Floor(x+0.5), -127), 127)) }
+
+func (e *Encoder) spots(pool *parallel.Pool) []picture {
+	s := make([]picture, pool.Workers())
+	for i := range s {
+		s[i] = e.newPicture()
+	}
+	return s
+}
+
+func (e *Encoder) works(pool *parallel.Pool) []work {
+	w := make([]work, pool.Workers())
+	for i := range w {
+		w[i] = e.newWork()
+	}
+	return w
+}
+
+// assemble turns scales into the integers of the encoder.
+func (c *calibrator) assemble() error {
+	e, t := c.to, c.from.Trunk()
+	cfg, stream := e.Config, e.scales.stream
+	for i, v := range c.from.Positions() {
+		e.pos[i] = int32(min(max(math.RoundToEven(float64(v)/stream), -fixed.ResidualMax), fixed.ResidualMax))
+	}
+	e.eps[0] = int64(fixed.NormEps(cfg.NormEps, stream))
+	for j := range cfg.Dim {
+		gain := float64(t.Norm.Gain.Value[j])
+		e.tokenGain[j] = gain / (1 << fixed.RowFraction)
+		e.poolGain[j] = gain / float64(cfg.Tokens()<<fixed.RowFraction)
+		e.bias[j] = float64(t.Norm.Bias.Value[j])
+	}
+	if err := c.setLinear(0); err != nil {
+		return err
+	}
+	for i := range e.blocks {
+		b, a, from := &e.blocks[i], &e.scales.attention[i], t.Blocks[i]
+		made, err := e.attentionBlock(i, a)
+		if err != nil {
+			return err
+		}
+		copy(b.scoreScale, made.scoreScale)
+		b.means.set(&made.means.Requant)
+		fc2 := c.fits()[4+4*i]
+		b.geluScale[0], b.geluZero[0] = fc2.step, int32(fc2.zero)
+		for k := range 4 {
+			if err := c.setLinear(1 + 4*i + k); err != nil {
+				return err
+			}
+		}
+		if err := setNorm(&b.norm1, from.Norm1, c.fits()[1+4*i]); err != nil {
+			return fmt.Errorf("blocks.%d.norm1: %w", i, err)
+		}
+		if err := setNorm(&b.norm2, from.Norm2, c.fits()[3+4*i]); err != nil {
+			return fmt.Errorf("blocks.%d.norm2: %w", i, err)
+		}
+	}
+	return e.ready()
+}
+
+func setNorm(r *requant, n *vit.Norm, f *fit) error {
+	ratio, bias := make([]float64, n.Dim), make([]float64, n.Dim)
+	for j := range ratio {
+		ratio[j] = float64(n.Gain.Value[j]) / f.scale[j] / (1 << fixed.RowFraction)
+		bias[j] = float64(n.Bias.Value[j]) / f.scale[j]
+	}
+	q, err := fixed.NewRequant(ratio, bias, 1<<26)
+	if err == nil {
+		r.set(q)
+	}
+	return err
+}
+
+// setLinear takes weights and requantisation of a layer over from its fit.
+func (c *calibrator) setLinear(i int) error {
+	f := c.fits()[i]
+	copy(f.l.w, f.wq)
+	unit := []float64{c.to.scales.stream}
+	switch f.kind {
+	case layerQKV:
+		a := c.to.scales.attention[(i-1)/4]
+		unit = append(append(append([]float64(nil), a.q...), a.k...), a.v...)
+	case layerFC1:
+		next := c.fits()[i+1]
+		g, err := fixed.NewGELU(next.step, next.zero)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.l.name, err)
+		}
+		unit = []float64{math.Ldexp(1, -g.Fraction)}
+	}
+	q, err := f.requant(unit)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.l.name, err)
+	}
+	f.l.to.set(q)
+	return nil
+}
+
+// correctDrift compares the mean of the residual stream behind each half of each block with the float network's, and
+// takes the difference off the bias there; at last that of the embedding.
+func (c *calibrator) correctDrift() error {
+	e, cfg := c.to, c.from.Config
+	d := cfg.Dim
+	c.spots, c.work = e.spots(c.pool), e.works(c.pool)
+	c.streams = make([][]int32, c.n)
+	for i := range c.streams {
+		c.streams[i] = make([]int32, cfg.Tokens()*d)
+	}
+	c.sums = make([]int64, c.n*d)
+	drift := make([]float64, d)
+	for c.block = range cfg.Depth {
+		for half := range 2 {
+			c.second = half == 1
+			c.pool.Do(c, c.n)
+			for j := range drift {
+				want, sum := 0.0, int64(0)
+				for p := range c.n {
+					want += c.means[((p*cfg.Depth+c.block)*2+half)*d+j]
+					sum += c.sums[p*d+j]
+				}
+				got := float64(float64(sum)*e.scales.stream) / float64(cfg.Tokens())
+				drift[j] = (want - got) / float64(c.n)
+			}
+			at := 1 + 4*c.block + 1 + 2*half
+			f := c.fits()[at]
+			before := append([]float64(nil), f.bias...)
+			for j, v := range drift {
+				f.bias[j] += v
+			}
+			if err := c.setLinear(at); err != nil {
+				return err
+			}
+			f.bias = before // what the layer by itself is fitted to
+			for _, x := range c.streams {
+				for i := range x {
+					x[i] += int32(math.RoundToEven(drift[i%d] / e.scales.stream))
+				}
+			}
+		}
+	}
+	return c.correctMean()
+}
+
+// Run takes picture i through half a block.
+func (c *calibrator) Run(i, worker int) {
+	e, w, s := c.to, &c.work[worker], &c.spots[worker]
+	d, b := e.Config.Dim, &c.to.blocks[c.block]
+	s.x = c.streams[i]
+	for r := 0; r < s.n; r += strip {
+		m := min(strip, s.n-r)
+		switch {
+		case c.second:
+			e.mlp(s, w, b, r, m)
+			continue
+		case c.block == 0:
+			e.embed(s, w, c.pix[i*e.Config.PixelLen():], r, m)
+		}
+		e.qkv(s, w, b, r, m)
+	}
+	if !c.second {
+		for h := range e.Config.Heads {
+			e.head(s, w, b, h, 0, s.n)
+		}
+		for r := 0; r < s.n; r += strip {
+			e.project(s, w, b, r, min(strip, s.n-r))
+		}
+	}
+	sums := c.sums[i*d:][:d]
+	clear(sums)
+	for j, v := range s.x {
+		sums[j%d] += int64(v)
+	}
+}
+
+// correctMean takes the mean error of the embedding off the last bias.
+func (c *calibrator) correctMean() error {
+	e, d := c.to, c.from.Config.Dim
+	got := make([]float32, c.n*d)
+	e.NewPass(c.pool).Embed(got, c.pix, c.n)
+	if !kernels.AllFinite(got) {
+		return errors.New("the network's numbers are not finite: it cannot be quantised")
+	}
+	for j := range d {
 		sum := 0.0
-		for r := range rows {
-			sum += float64(want[r*l.Out+j]) - float64(got[r*l.Out+j])
+		for p := range c.n {
+			sum += c.pooled[p*d+j] - float64(got[p*d+j])
 		}
-		if mean := float32(sum / float64(rows)); mean-mean == 0 { // a network that overflows is left as it is
-			l.Bias.Value[j] += mean
-		}
+		e.bias[j] += sum / float64(c.n)
 	}
-	l.apply(got, x, 0, rows, s)
-	if plain > 0 {
-		c.choices[i].Error = squaredError(want, got) / plain
-	}
-}
-
-// migrated is a rounded copy of l with range moved from the input x [rows, In] to the weights.
-func (l *Linear) migrated(from *vit.Linear, x []float32, rows int, alpha float64) *Linear {
-	m := &Linear{Name: l.Name, In: l.In, Out: l.Out, Norm: l.Norm, Bias: l.Bias, eps: l.eps}
-	m.Scale = &vit.Param{Value: make([]float32, l.Out)}
-	w := from.W.Value
-	if alpha > 0 {
-		n := make([]float32, rows*l.In)
-		l.Norm.Apply(n, x, rows, l.eps)
-		ax, aw := maxColumns(n, rows, l.In), maxColumns(w, l.Out, l.In)
-		gain, bias := append([]float32(nil), l.Norm.Gain.Value...), append([]float32(nil), l.Norm.Bias.Value...)
-		w = append([]float32(nil), w...)
-		for j := range l.In {
-			s := float32(quarterPower(ax[j], 4*alpha) / quarterPower(aw[j], 4*(1-alpha)))
-			if !(s > 1e-4 && s < 1e4) { // a dead channel, or a weight column of zeros
-				continue
-			}
-			gain[j] /= s
-			bias[j] /= s
-			for i := range l.Out {
-				w[i*l.In+j] *= s
-			}
-		}
-		m.Norm = &vit.Norm{Dim: l.In, Gain: &vit.Param{Value: gain}, Bias: &vit.Param{Value: bias}}
-	}
-	m.round(w)
-	m.panels.Pack(m.W, m.In, m.Out)
-	return m
-}
-
-// quarterPower is x^(quarters/4), quarters in 0..4.
-func quarterPower(x float32, quarters float64) float64 {
-	root := math.Sqrt(math.Sqrt(float64(x)))
-	p := 1.0
-	for ; quarters > 0; quarters-- {
-		p *= root
-	}
-	return p
-}
-
-// maxColumns is the largest magnitude in each column of x [rows, cols].
-func maxColumns(x []float32, rows, cols int) []float32 {
-	m := make([]float32, cols)
-	for r := range rows {
-		for j, v := range x[r*cols:][:cols] {
-			m[j] = max(m[j], v, -v)
-		}
-	}
-	return m
-}
-
-func squaredError(want, got []float32) (sum float64) {
-	for i, v := range want {
-		d := float64(v) - float64(got[i])
-		sum += float64(d * d)
-	}
-	return sum
-}
-
-// recorder is a layer that keeps every stride-th row of its input.
-type recorder struct {
-	layer
-	in, stride int
-	rows       []float32
-}
-
-func (r *recorder) count() int { return len(r.rows) / r.in }
-
-func (r *recorder) apply(y, x []float32, row, rows int, s *scratch) {
-	for i := (r.stride - row%r.stride) % r.stride; i < rows; i += r.stride {
-		copy(r.rows[(row+i)/r.stride*r.in:][:r.in], x[i*r.in:])
-	}
-	r.layer.apply(y, x, row, rows, s)
-}
-
-// recordBytes bounds what all recorders of a network keep.
-const recordBytes = 64 << 20
-
-// record runs the float encoder over pictures and returns what its linear layers were given, in the order of
-// Encoder.Linears: rows before the norm, spread evenly over all pictures and positions.
-func record(e *vit.Encoder, pool *parallel.Pool, px []float32, n int) []*recorder {
-	c := e.Config
-	all := n * c.Tokens()
-	perRow := 4 * c.Depth * (3*c.Dim + c.Hidden())
-	keep := min(max(recordBytes/perRow, 64), 2048)
-	stride := (all+keep-1)/keep | 1 // odd, so that it visits all positions of an even grid
-	net := floatNetwork(e)
-	var rs []*recorder
-	for b := range net.blocks {
-		for i, l := range net.blocks[b] {
-			in := l.(*floatLinear).In
-			r := &recorder{layer: l, in: in, stride: stride, rows: make([]float32, (all+stride-1)/stride*in)}
-			net.blocks[b][i] = r
-			rs = append(rs, r)
-		}
-	}
-	net.newPass(pool, n).Embed(make([]float32, n*c.Dim), px, n)
-	return rs
+	return nil
 }

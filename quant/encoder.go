@@ -1,127 +1,166 @@
-// Package quant makes trained encoders small: int8 weights for the four linear layers of each block, in which all but a
-// few percent of an encoder's parameters and multiplications lie.
+// Package quant makes trained encoders small and fast: a vision transformer in fixed point, of one byte a weight.
 //
-// Weights have one scale an output channel, activations one scale a token, found when the token is there (dynamic
-// quantisation; Yao et al., ZeroQuant, arXiv 2206.01861). Sums are exact in int32. Between the linear layers (layer norm,
-// softmax, GELU, residuals, attention's products) and in the patch embedding numbers are float32, in the order of
-// operations that package kernels fixes, so an encoder gives the same bits on every machine, for any batch and any number
-// of threads.
+// From the bytes of a picture to its pooled sums there are only integers. Patches and everything that enters a matrix
+// product are int8, products are exact in int32, the residual stream is int32 with one scale for the whole network; layer
+// norm, softmax and GELU are those of package fixed. Scales are static, found on pictures by Calibrate, and go into
+// integer multipliers, which the file holds: a model gives the same bits on every machine, for any batch and any number
+// of threads. The last step is one multiplication and one addition in float64 for each value, rounded once to float32.
+//
+// The parts follow Jacob et al. (arXiv 1712.05877) for products and multipliers, I-BERT (arXiv 2101.01321) for what lies
+// between them and SmoothQuant (arXiv 2211.10438) for channels that are wider than others.
 package quant
 
 import (
 	"fmt"
 
-	"edgejepa/internal/arena"
+	"edgejepa/kernels/fixed"
 	"edgejepa/kernels/i8"
 	"edgejepa/vit"
 )
 
-// Encoder is a vit.Encoder whose blocks have int8 weights.
+// Encoder is a vit.Encoder in fixed point. Any number of passes may share it.
 type Encoder struct {
-	Config  vit.Config
-	Params  vit.Params // everything that is float32: patch embedding, norms, scales, biases
-	Linears []*Linear  // qkv, proj, fc1 and fc2 of each block
+	Config vit.Config
 
-	net network
+	patch  linear  // bytes less 128, in the order of a picture's rows, to the stream
+	pos    []int32 // [N, D] in units of the stream
+	blocks []block
+	eps    []int64 // [1] of every norm: fixed.NormEps
+
+	// The last norm: a token is sum*tokenGain + bias, the mean of all sum*poolGain + bias, from fixed.SumNorm's sums.
+	tokenGain, poolGain, bias []float64 // [D]
+
+	scales *scales // of an encoder that Calibrate made; a file does not have them
 }
 
-// Linear is y = dequant(quant(norm(x))·Wᵀ) + bias, with norm only where the layer follows one.
-type Linear struct {
-	Name        string // blocks.0.attn.qkv
-	In, Out     int
-	Norm        *vit.Norm  // of the input; nil in front of proj and fc2
-	W           []int8     // [Out, In], under the chain rule of i8.CheckChains
-	Scale, Bias *vit.Param // [Out]
-
-	panels i8.Panels
-	eps    float32
+// block is x += proj(attention(qkv(norm1(x)))), then x += fc2(gelu(fc1(norm2(x)))).
+type block struct {
+	norm1, norm2        requant // [D] of a norm's output
+	qkv, proj, fc1, fc2 linear
+	scoreScale          []float64        // [heads] what a unit of q·k counts in the softmax's exponent
+	means               requant          // [D] of what the weights of attention average
+	geluScale           []float64        // [1] of GELU's output
+	geluZero            []int32          // [1] its zero point
+	kOf                 []fixed.Requant  // [heads] parts of qkv.to
+	meansOf             []fixed.Requant  // [heads] parts of means
+	softmax             []*fixed.Softmax // [heads]
+	gelu                *fixed.GELU
+	qTo, vTo            fixed.Requant // the parts of qkv.to for all heads
 }
 
-// newEncoder lays out an encoder of a valid configuration, its weights still missing.
+// linear is an int8 product and the requantisation of its sums.
+type linear struct {
+	name    string
+	in, out int
+	shape   []int  // of the weights in a file
+	w       []int8 // [out, in], under the chain rule of i8.CheckChains; nil once a loaded model has packed them
+	to      requant
+	panels  i8.Panels
+}
+
+// requant is a fixed.Requant beside the form that files have it in.
+type requant struct {
+	fixed.Requant
+	table []int32 // [2, n] multipliers, then addends
+	shift []int8  // [1+n] Lift, then Shift
+}
+
+// set takes over q.
+func (r *requant) set(q *fixed.Requant) {
+	n := len(q.Mult)
+	copy(r.table[:n], q.Mult)
+	copy(r.table[n:], q.Add)
+	r.shift[0] = int8(q.Lift)
+	for i, s := range q.Shift {
+		r.shift[1+i] = int8(s)
+	}
+	r.Requant = fixed.Requant{Lift: q.Lift, Mult: r.table[:n], Add: r.table[n:], Shift: q.Shift}
+}
+
+// parse makes the Requant from what a file had.
+func (r *requant) parse() error {
+	n := len(r.shift) - 1
+	shift := make([]int32, n)
+	for i, s := range r.shift[1:] {
+		shift[i] = int32(s)
+	}
+	r.Requant = fixed.Requant{Lift: int(r.shift[0]), Mult: r.table[:n], Add: r.table[n:], Shift: shift}
+	return r.Check(n)
+}
+
+// part is channels [lo, hi) of q.
+func part(q *fixed.Requant, lo, hi int) fixed.Requant {
+	return fixed.Requant{Lift: q.Lift, Mult: q.Mult[lo:hi], Add: q.Add[lo:hi], Shift: q.Shift[lo:hi]}
+}
+
+// newEncoder is an encoder of a valid configuration without its numbers.
 func newEncoder(c vit.Config) *Encoder {
-	e := arena.Build(func(a *arena.Arena) *Encoder {
-		e := &Encoder{Config: c}
-		ps := &e.Params
-		patch := ps.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
-		patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize}
-		e.net = network{config: c, patch: patch}
-		linear := func(name string, in, out int, norm *vit.Norm) *Linear {
-			l := &Linear{Name: name, In: in, Out: out, Norm: norm, eps: float32(c.NormEps)}
-			l.Scale = &vit.Param{Name: name + ".weight_scale", Shape: []int{out}}
-			l.Bias = &vit.Param{Name: name + ".bias", Shape: []int{out}}
-			ps.List = append(ps.List, l.Scale, l.Bias)
-			e.Linears = append(e.Linears, l)
-			return l
-		}
-		for i := range c.Depth {
-			n := fmt.Sprintf("blocks.%d.", i)
-			var b block
-			b[0] = linear(n+"attn.qkv", c.Dim, 3*c.Dim, ps.Norm(n+"norm1", c.Dim))
-			b[1] = linear(n+"attn.proj", c.Dim, c.Dim, nil)
-			b[2] = linear(n+"mlp.fc1", c.Dim, c.Hidden(), ps.Norm(n+"norm2", c.Dim))
-			b[3] = linear(n+"mlp.fc2", c.Hidden(), c.Dim, nil)
-			e.net.blocks = append(e.net.blocks, b)
-		}
-		e.net.norm = ps.Norm("norm", c.Dim)
-		ps.Alloc(a, false, func(yield func(*vit.Linear) bool) { yield(patch) })
-		return e
-	})
-	e.net.pos = vit.SinCos2D(c.Dim, c.Grid(), c.Grid())
+	e := &Encoder{Config: c, blocks: make([]block, c.Depth)}
+	e.patch = linear{name: "patch_embed.proj", in: c.PatchLen(), out: c.Dim, shape: []int{c.Dim, c.PatchSize, c.PatchSize, c.Channels}}
+	line := func(name string, in, out int) linear {
+		return linear{name: name, in: in, out: out, shape: []int{out, in}}
+	}
+	for i := range e.blocks {
+		n := fmt.Sprintf("blocks.%d.", i)
+		b := &e.blocks[i]
+		b.qkv, b.proj = line(n+"attn.qkv", c.Dim, 3*c.Dim), line(n+"attn.proj", c.Dim, c.Dim)
+		b.fc1, b.fc2 = line(n+"mlp.fc1", c.Dim, c.Hidden()), line(n+"mlp.fc2", c.Hidden(), c.Dim)
+	}
 	return e
 }
 
-// pack readies the weights for the kernels of this machine.
-func (e *Encoder) pack() {
-	e.net.patch.Pack()
-	for _, l := range e.Linears {
-		l.panels.Pack(l.W, l.In, l.Out)
-	}
-}
-
-// apply is y [rows, Out] from x [rows, In], a strip of rows at a time so that the sums stay in a cache.
-func (l *Linear) apply(y, x []float32, _, rows int, s *scratch) {
-	for r := 0; r < rows; r += stripRows {
-		n := min(stripRows, rows-r)
-		in := x[r*l.In:][:n*l.In]
-		if l.Norm != nil {
-			l.Norm.Apply(s.norm, in, n, l.eps)
-			in = s.norm[:n*l.In]
+// alloc makes room for all numbers.
+func (e *Encoder) alloc() {
+	for _, f := range e.fields() {
+		switch {
+		case f.f64 != nil:
+			*f.f64 = make([]float64, f.len())
+		case f.i64 != nil:
+			*f.i64 = make([]int64, f.len())
+		case f.i32 != nil:
+			*f.i32 = make([]int32, f.len())
+		case f.i8 != nil:
+			*f.i8 = make([]int8, f.len())
 		}
-		i8.QuantizeRows(s.q, s.scale, in, n, l.In, l.In)
-		i8.Gemm(s.acc, l.Out, s.q, l.In, n, &l.panels)
-		i8.Dequant(y[r*l.Out:], l.Out, s.acc, l.Out, n, l.Out, s.scale, l.Scale.Value, l.Bias.Value)
 	}
 }
 
-// floatLinear is a layer of the float network.
-type floatLinear struct {
-	*vit.Linear
-	norm *vit.Norm
-	eps  float32
+// linears lists the products: the patch embedding, then qkv, proj, fc1 and fc2 of each block.
+func (e *Encoder) linears() []*linear {
+	ls := []*linear{&e.patch}
+	for i := range e.blocks {
+		b := &e.blocks[i]
+		ls = append(ls, &b.qkv, &b.proj, &b.fc1, &b.fc2)
+	}
+	return ls
 }
 
-func (l *floatLinear) apply(y, x []float32, _, rows int, s *scratch) {
-	if l.norm == nil {
-		l.Apply(y, x, rows)
-		return
-	}
-	for r := 0; r < rows; r += stripRows {
-		n := min(stripRows, rows-r)
-		l.norm.Apply(s.norm, x[r*l.In:], n, l.eps)
-		l.Apply(y[r*l.Out:], s.norm, n)
-	}
-}
+// headDim is the width of one attention head.
+func (e *Encoder) headDim() int { return e.Config.Dim / e.Config.Heads }
 
-// floatNetwork is e as this package runs it. It shares e's weights.
-func floatNetwork(e *vit.Encoder) network {
-	t := e.Trunk()
-	net := network{config: e.Config, patch: e.Patch(), pos: e.Positions(), norm: t.Norm}
-	eps := float32(e.Config.NormEps)
-	for _, b := range t.Blocks {
-		net.blocks = append(net.blocks, block{
-			&floatLinear{b.QKV, b.Norm1, eps}, &floatLinear{b.Proj, nil, eps},
-			&floatLinear{b.FC1, b.Norm2, eps}, &floatLinear{b.FC2, nil, eps},
-		})
+// ready makes what inference wants beside the numbers of a file: parts of requantisations, tables, packed weights.
+func (e *Encoder) ready() error {
+	d, hd := e.Config.Dim, e.headDim()
+	for i := range e.blocks {
+		b := &e.blocks[i]
+		b.kOf, b.meansOf, b.softmax = nil, nil, nil
+		for h := range e.Config.Heads {
+			b.kOf = append(b.kOf, part(&b.qkv.to.Requant, d+h*hd, d+(h+1)*hd))
+			b.meansOf = append(b.meansOf, part(&b.means.Requant, h*hd, (h+1)*hd))
+			s, err := fixed.NewSoftmax(b.scoreScale[h], true)
+			if err != nil {
+				return fmt.Errorf("blocks.%d.attn: head %d: %w", i, h, err)
+			}
+			b.softmax = append(b.softmax, s)
+		}
+		b.qTo, b.vTo = part(&b.qkv.to.Requant, 0, d), part(&b.qkv.to.Requant, 2*d, 3*d)
+		var err error
+		if b.gelu, err = fixed.NewGELU(b.geluScale[0], int(b.geluZero[0])); err != nil {
+			return fmt.Errorf("blocks.%d.mlp: %w", i, err)
+		}
 	}
-	return net
+	for _, l := range e.linears() {
+		l.panels.Pack(l.w, l.in, l.out)
+	}
+	return nil
 }

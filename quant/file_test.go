@@ -41,8 +41,20 @@ func TestRoundTrip(t *testing.T) {
 	got, err := Load(f)
 	require.NoError(t, err)
 	require.Equal(t, data, written(t, got))
-	px := pictures(q.Config, 3)
-	require.Equal(t, embed(q, 1, 3, px, 3), embed(got, 1, 3, px, 3))
+	pix := pictures(q.Config, 3)
+	require.Equal(t, embed(q, 1, 3, pix, 3), embed(got, 1, 3, pix, 3))
+}
+
+// A weight takes a byte, and everything else a small part: 15 numbers of 9 bytes a channel, the positions, the header.
+func TestFileSize(t *testing.T) {
+	p, err := vit.PresetNamed("nano")
+	require.NoError(t, err)
+	c := p.Config(0, 0)
+	e := newEncoder(c)
+	e.alloc()
+	n := len(written(t, e))
+	require.Greater(t, float64(n), 1.0*float64(vit.CountParams(c)))
+	require.Less(t, float64(n), 1.15*float64(vit.CountParams(c)))
 }
 
 // edited writes q's file after a change of its tensors and metadata.
@@ -73,8 +85,8 @@ func edited(t *testing.T, q *Encoder, change func(ts map[string]*safetensors.Ten
 }
 
 func TestLoadRefuses(t *testing.T) {
-	q := Quantize(randomEncoder(t))
-	const qkv = "encoder.blocks.0.attn.qkv.weight"
+	q := calibrated(t, randomEncoder(t), 1)
+	const qkv = "encoder.blocks.0.attn.qkv"
 	type tensors = map[string]*safetensors.Tensor
 	type meta = map[string]string
 	for name, c := range map[string]struct {
@@ -86,18 +98,26 @@ func TestLoadRefuses(t *testing.T) {
 			ts["encoder.norm.bias"].Name = ""
 			extra := safetensors.F32("encoder.extra", []int{1}, []float32{1})
 			ts["encoder.extra"] = &extra
-			ts["encoder.blocks.1.mlp.fc2.bias"].Shape = []int{2, 16}
-		}, []string{"1 tensors missing (encoder.norm.bias)", "unknown (encoder.extra)", "another shape or type (encoder.blocks.1.mlp.fc2.bias)"}},
+			ts["encoder.blocks.1.mlp.fc2.requant"].Shape = []int{4, 16}
+		}, []string{"1 tensors missing (encoder.norm.bias)", "unknown (encoder.extra)", "another shape or type (encoder.blocks.1.mlp.fc2.requant)"}},
 		"another type": {func(ts tensors, _ meta) {
-			*ts["encoder.norm.bias"] = safetensors.F16("encoder.norm.bias", []int{32}, make([]float32, 32))
+			*ts["encoder.norm.bias"] = safetensors.F32("encoder.norm.bias", []int{32}, make([]float32, 32))
 		}, []string{"type (encoder.norm.bias)"}},
-		"-128":        {func(ts tensors, _ meta) { ts[qkv].Data[5] = 0x80 }, []string{qkv, "-128"}},
-		"chains":      {func(ts tensors, _ meta) { copy(ts[qkv].Data, bytes.Repeat([]byte{127}, 32)) }, []string{qkv, "255"}},
-		"scale":       {func(ts tensors, _ meta) { copy(ts[qkv+"_scale"].Data, []byte{0, 0, 0x80, 0xbf}) }, []string{qkv + "_scale", "negative"}},
-		"NaN":         {func(ts tensors, _ meta) { copy(ts[qkv+"_scale"].Data, []byte{0, 0, 0xc0, 0x7f}) }, []string{qkv + "_scale", "finite"}},
-		"precision":   {func(_ tensors, m meta) { m[KeyPrecision] = "int4" }, []string{"int4"}},
+		"-128":        {func(ts tensors, _ meta) { ts[qkv+".weight"].Data[5] = 0x80 }, []string{qkv + ".weight", "-128"}},
+		"chains":      {func(ts tensors, _ meta) { copy(ts[qkv+".weight"].Data, bytes.Repeat([]byte{127}, 32)) }, []string{qkv + ".weight", "255"}},
+		"multiplier":  {func(ts tensors, _ meta) { copy(ts[qkv+".requant"].Data, []byte{0, 0, 0, 0x40}) }, []string{qkv + ".requant", "out of range"}},
+		"shift":       {func(ts tensors, _ meta) { ts[qkv+".shift"].Data[3] = 0xff }, []string{qkv, "out of range"}},
+		"lift":        {func(ts tensors, _ meta) { ts[qkv+".shift"].Data[0] = 31 }, []string{qkv, "shifts left by 31"}},
+		"NaN":         {func(ts tensors, _ meta) { copy(ts["encoder.norm.bias"].Data[6:], []byte{0xf8, 0x7f}) }, []string{"encoder.norm.bias", "finite"}},
+		"softmax":     {func(ts tensors, _ meta) { copy(ts["encoder.blocks.1.attn.scale"].Data[6:], []byte{0xf0, 0xbf}) }, []string{"blocks.1.attn", "head 0", "range"}},
+		"GELU":        {func(ts tensors, _ meta) { ts["encoder.blocks.1.mlp.gelu.zero"].Data[3] = 1 }, []string{"blocks.1.mlp", "zero point"}},
+		"position":    {func(ts tensors, _ meta) { ts["encoder.pos_embed"].Data[3] = 0x7f }, []string{"pos_embed", "stream"}},
+		"epsilon":     {func(ts tensors, _ meta) { ts["encoder.norm_eps"].Data[7] = 0xff }, []string{"norm_eps", "range"}},
+		"precision":   {func(_ tensors, m meta) { m[KeyPrecision] = "int4" }, []string{"version"}},
+		"float":       {func(_ tensors, m meta) { m[KeyPrecision], m["version"] = "f32", "1" }, []string{`"f32"`}},
+		"old":         {func(_ tensors, m meta) { m["version"] = "1" }, []string{`version "1"`, "export it again"}},
 		"config":      {func(_ tensors, m meta) { delete(m, "config") }, []string{"config"}},
-		"another net": {func(_ tensors, m meta) { m["config"] = strings.Replace(m["config"], `"depth":2`, `"depth":3`, 1) }, []string{"16 tensors missing"}},
+		"another net": {func(_ tensors, m meta) { m["config"] = strings.Replace(m["config"], `"depth":2`, `"depth":3`, 1) }, []string{"21 tensors missing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Load(edited(t, q, c.change))
@@ -116,7 +136,7 @@ func TestOpenModel(t *testing.T) {
 	q := calibrated(t, e, 1)
 	pool := parallel.New(1)
 	defer pool.Close()
-	px := pictures(e.Config, 2)
+	pix := pictures(e.Config, 2)
 	var f32, f16 bytes.Buffer
 	require.NoError(t, WriteFloat(&f32, e, F32, nil))
 	require.NoError(t, WriteFloat(&f16, e, F16, nil))
@@ -137,15 +157,18 @@ func TestOpenModel(t *testing.T) {
 		_, err = json.Marshal(info)
 		require.NoError(t, err)
 		got := make([]float32, 2*e.Config.Dim)
-		m.NewEmbedder(pool, 2).Embed(got, px, 2)
+		m.NewEmbedder(pool, 1).Embed(got, pix, 2)
 		switch p {
 		case Int8:
-			require.Equal(t, embed(q, 1, 2, px, 2), got)
+			require.Equal(t, embed(q, 1, 2, pix, 2), got)
 			require.JSONEq(t, `{"a":1}`, string(info.FileMetadata["note"].(json.RawMessage)))
 		case F32:
 			want := make([]float32, len(got))
-			e.NewPass(pool, 2).Embed(want, px, 2)
+			e.NewPass(pool, 2).Embed(want, normalized(e.Config, pix, 2), 2)
 			require.Equal(t, want, got)
+			tokens := make([]float32, 2*e.Config.Tokens()*e.Config.Dim)
+			m.NewEmbedder(pool, 1).Tokens(tokens, pix, 2)
+			require.Equal(t, e.NewPass(pool, 2).Forward(normalized(e.Config, pix, 2), 2, nil, nil), tokens)
 			require.Equal(t, FloatID(e), m.ID())
 		}
 	}
@@ -190,6 +213,9 @@ func TestOpenModelClaims(t *testing.T) {
 	for _, p := range []Precision{F32, Int8} {
 		meta := c.Metadata()
 		meta[KeyPrecision] = string(p)
+		if p == Int8 {
+			meta["version"] = int8Version
+		}
 		var b bytes.Buffer
 		require.NoError(t, safetensors.Write(&b, meta, []safetensors.Tensor{safetensors.F32("encoder.norm.bias", []int{1}, []float32{0})}))
 		path := save(t, b.Bytes())

@@ -16,8 +16,9 @@ import (
 
 // Model is an encoder from a file, of whatever precision.
 type Model struct {
-	info Info
-	net  *network
+	info  Info
+	fixed *Encoder     // one of the two
+	float *vit.Encoder // is set
 }
 
 // Info is what a model file says of itself.
@@ -64,7 +65,7 @@ func OpenModel(path, prefix string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := m.net.config
+	c := m.Config()
 	m.info.Config, m.info.Tokens, m.info.Preset = c, c.Tokens(), preset(c)
 	return m, nil
 }
@@ -72,7 +73,7 @@ func OpenModel(path, prefix string) (*Model, error) {
 // plausible refuses a file whose metadata describes a network far larger than the file, before memory is set aside for
 // it. Weights that are merely missing are for the loaders to name.
 func plausible(f *safetensors.File, prefix string) error {
-	c, err := vit.FileConfig(f)
+	c, err := fileConfig(f)
 	if err != nil {
 		return err
 	}
@@ -104,14 +105,11 @@ func (m *Model) loadInt8(f *safetensors.File, prefix string) error {
 		return err
 	}
 	m.info.Precision, m.info.ID = Int8, modelID(e.Config, ts)
-	for _, p := range e.Params.List {
-		m.info.Parameters += int64(p.Len())
+	m.info.Parameters = vit.CountParams(e.Config)
+	for _, l := range e.linears() {
+		l.w = nil // packed by now: let go of the file's bytes
 	}
-	for _, l := range e.Linears {
-		m.info.Parameters += int64(len(l.W) - l.Out) // a scale is not a parameter of the network
-		l.W = nil                                    // packed by now: let go of the file's bytes
-	}
-	m.net = &e.net
+	m.fixed = e
 	return nil
 }
 
@@ -132,13 +130,17 @@ func (m *Model) loadFloat(f *safetensors.File, prefix string) error {
 	for _, p := range e.Params.List {
 		m.info.Parameters += int64(p.Len())
 	}
-	net := floatNetwork(e)
-	m.net = &net
+	m.float = e
 	return nil
 }
 
 // Config is the model's shape and preprocessing.
-func (m *Model) Config() vit.Config { return m.net.config }
+func (m *Model) Config() vit.Config {
+	if m.fixed != nil {
+		return m.fixed.Config
+	}
+	return m.float.Config
+}
 
 // ID is the beginning of the SHA-256, in hexadecimal, of the configuration and the weights: two models with one ID give
 // the same embeddings, whatever their files' names and other metadata.
@@ -147,8 +149,13 @@ func (m *Model) ID() string { return m.info.ID }
 // Info is what the file says of itself.
 func (m *Model) Info() Info { return m.info }
 
-// NewEmbedder allocates what running the model on batches of up to batch pictures takes.
-func (m *Model) NewEmbedder(pool *parallel.Pool, batch int) *Pass { return m.net.newPass(pool, batch) }
+// NewEmbedder allocates what running the model on batches of up to batch pictures takes. Larger batches work too.
+func (m *Model) NewEmbedder(pool *parallel.Pool, batch int) Embedder {
+	if m.fixed != nil {
+		return m.fixed.NewPass(pool)
+	}
+	return newFloatEmbedder(m.float, pool, batch)
+}
 
 // FloatID is the ID that a float encoder has as a Model.
 func FloatID(e *vit.Encoder) string { return modelID(e.Config, e.Params.Tensors("")) }

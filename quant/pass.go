@@ -1,168 +1,362 @@
 package quant
 
 import (
-	"edgejepa/internal/arena"
+	"encoding/binary"
+	"unsafe"
+
 	"edgejepa/internal/parallel"
-	"edgejepa/kernels"
-	"edgejepa/vit"
+	"edgejepa/kernels/fixed"
+	"edgejepa/kernels/i8"
 )
 
-// network is an encoder as this package runs it: the float one and its int8 copy differ in nothing but their layers.
-type network struct {
-	config vit.Config
-	patch  *vit.Linear
-	pos    []float32 // [N, D]
-	blocks []block
-	norm   *vit.Norm
+// Embedder turns pictures of the model's size into vectors. pix is [B, S, S, 3]: rows of red, green and blue, as
+// pixels.Preprocessor.Crop leaves them. One goroutine uses it at a time; after the first call nothing is allocated.
+type Embedder interface {
+	// Embed fills dst [B, D] with the mean of each picture's tokens.
+	Embed(dst []float32, pix []uint8, batch int)
+	// Tokens fills dst [B, N, D] with each picture's tokens after the final norm, patches in row-major order.
+	Tokens(dst []float32, pix []uint8, batch int)
 }
 
-// block is qkv, proj, fc1, fc2. The norms belong to qkv and fc1.
-type block [4]layer
-
-// layer is y [rows, Out] = linear(norm(x)), x [rows, In], on the calling goroutine. row is the number of the first row
-// in the whole batch.
-type layer interface {
-	apply(y, x []float32, row, rows int, s *scratch)
-}
-
-// stripRows is how many rows go through a linear layer, or through a whole MLP, at a time.
-const stripRows = 64
-
-// Pass runs an encoder. It holds all the memory that takes, so that calls allocate nothing. One goroutine uses it at a
-// time.
+// Pass runs an Encoder: it is the Embedder in fixed point. It holds all the memory that takes, which does not depend on
+// the batch. Pictures are spread over the workers; a single one is split between them.
 type Pass struct {
-	net      *network
+	e        *Encoder
 	pool     *parallel.Pool
-	pictures int // of one task
-	workers  []scratch
+	pictures []picture // [worker]
+	workers  []work
 
-	dst, px []float32
-	batch   int
-	tokens  bool
+	dst    []float32
+	pix    []uint8
+	batch  int
+	tokens bool
+
+	split        bool // all workers on one picture
+	phase, block int
+	tasks        int
 }
 
-// scratch is one worker's memory.
-type scratch struct {
-	patches   []float32 // [strip, PatchLen]
-	x, att    []float32 // [rows, D], rows those of one task
-	qkv       []float32 // [rows, 3D]
-	norm      []float32 // [strip, D]
-	h         []float32 // [strip, Hidden]
-	attention *vit.Attention
-
-	q     []int8    // [strip, Hidden]
-	scale []float32 // [strip]
-	acc   []int32   // [strip, max(3D, Hidden)]
-}
-
-// NewPass allocates for batches of up to batch pictures. Larger ones work too; what the batch saves is memory where one
-// task would take several small pictures.
-func (e *Encoder) NewPass(pool *parallel.Pool, batch int) *Pass { return e.net.newPass(pool, batch) }
-
-func (net *network) newPass(pool *parallel.Pool, batch int) *Pass {
-	c := net.config
-	n := c.Tokens()
-	p := &Pass{net: net, pool: pool, pictures: max(1, min(batch, (stripRows+n-1)/n))}
-	return arena.Build(func(a *arena.Arena) *Pass {
-		p.workers = make([]scratch, pool.Workers())
-		for w := range p.workers {
-			p.workers[w] = placeScratch(a, c, p.pictures*n)
-		}
-		return p
-	})
-}
-
-func placeScratch(a *arena.Arena, c vit.Config, rows int) scratch {
-	d, strip, hidden := c.Dim, min(stripRows, rows), c.Hidden()
-	s := scratch{
-		patches: a.F32(strip * c.PatchLen()),
-		x:       a.F32(rows * d), att: a.F32(rows * d), qkv: a.F32(rows * 3 * d),
-		norm: a.F32(strip * d), h: a.F32(strip * hidden), scale: a.F32(strip),
-		attention: vit.NewAttention(a, d, c.Heads, c.Tokens()),
+// NewPass allocates a pass on a pool.
+func (e *Encoder) NewPass(pool *parallel.Pool) *Pass {
+	p := &Pass{e: e, pool: pool}
+	for range pool.Workers() {
+		p.pictures = append(p.pictures, e.newPicture())
+		p.workers = append(p.workers, e.newWork())
 	}
-	if !a.Measuring() {
-		s.q, s.acc = make([]int8, strip*max(d, hidden)), make([]int32, strip*max(3*d, hidden))
-	}
-	return s
+	return p
 }
 
-// Embed fills dst [B, D] with the mean of each picture's tokens; px is [B, C, S, S], normalised.
-func (p *Pass) Embed(dst, px []float32, batch int) { p.run(dst, px, batch, false) }
+// Embed is Embedder's.
+func (p *Pass) Embed(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, false) }
 
-// Tokens fills dst [B, N, D] with each picture's tokens after the final norm, patches in row-major order.
-func (p *Pass) Tokens(dst, px []float32, batch int) { p.run(dst, px, batch, true) }
+// Tokens is Embedder's.
+func (p *Pass) Tokens(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, true) }
 
-func (p *Pass) run(dst, px []float32, batch int, tokens bool) {
-	c := p.net.config
-	want := batch * c.Dim
-	if tokens {
-		want *= c.Tokens()
-	}
-	if len(px) < batch*c.PixelLen() || len(dst) < want {
+func (p *Pass) run(dst []float32, pix []uint8, batch int, tokens bool) {
+	per := p.perPicture(tokens)
+	if len(pix) < batch*p.e.Config.PixelLen() || len(dst) < batch*per {
 		panic("quant: Pass: a slice is smaller than its batch")
 	}
-	p.dst, p.px, p.batch, p.tokens = dst, px, batch, tokens
-	p.pool.Do(p, (batch+p.pictures-1)/p.pictures)
-	p.dst, p.px = nil, nil
+	p.dst, p.pix, p.batch, p.tokens = dst, pix, batch, tokens
+	together := batch - batch%len(p.workers)
+	if batch > 2*len(p.workers) { // the last round leaves few workers idle for long
+		together = batch
+	}
+	p.pool.Do(p, together)
+	for b := together; b < batch; b++ {
+		p.together(b)
+	}
+	p.dst, p.pix = nil, nil
 }
 
-// Run takes one task's pictures from pixels to the result.
-func (p *Pass) Run(task, worker int) {
-	c, s := p.net.config, &p.workers[worker]
-	d, n := c.Dim, c.Tokens()
-	b0 := task * p.pictures
-	b1 := min(b0+p.pictures, p.batch)
-	p.net.embed(p.px[b0*c.PixelLen():], b1-b0, s)
-	for _, b := range p.net.blocks {
-		b.forward(c, b0*n, b1-b0, s)
+func (p *Pass) perPicture(tokens bool) int {
+	if tokens {
+		return p.e.Config.Tokens() * p.e.Config.Dim
 	}
-	rows := (b1 - b0) * n
-	if p.tokens {
-		p.net.norm.Apply(p.dst[b0*n*d:], s.x, rows, float32(c.NormEps))
+	return p.e.Config.Dim
+}
+
+// The phases of a picture that is split between workers.
+const (
+	phaseRows  = iota // rows of the stream, from one attention to the next
+	phaseHeads        // heads, and rows of each
+)
+
+// Run is a picture, or a part of one.
+func (p *Pass) Run(task, worker int) {
+	e, w := p.e, &p.workers[worker]
+	if !p.split {
+		s := &p.pictures[worker]
+		pix := p.pix[task*e.Config.PixelLen():][:e.Config.PixelLen()]
+		for b := range e.Config.Depth + 1 {
+			e.rows(s, w, pix, b, 0, s.n)
+			if b < e.Config.Depth {
+				for h := range e.Config.Heads {
+					e.head(s, w, &e.blocks[b], h, 0, s.n)
+				}
+			}
+		}
+		p.finish(s, w, task)
 		return
 	}
-	p.net.norm.Apply(s.x, s.x, rows, float32(c.NormEps))
-	for b := b0; b < b1; b++ {
-		kernels.MeanRows(p.dst[b*d:][:d], s.x[(b-b0)*n*d:], n, d)
+	s := &p.pictures[0]
+	switch p.phase {
+	case phaseRows:
+		r0, r1 := share(s.n, p.tasks, task)
+		e.rows(s, w, p.pix, p.block, r0, r1)
+	case phaseHeads:
+		parts := p.tasks / e.Config.Heads
+		r0, r1 := share(s.n, parts, task%parts)
+		e.head(s, w, &e.blocks[p.block], task/parts, r0, r1)
 	}
 }
 
-// embed is x = patch·Wᵀ + b + position for the patches of some pictures.
-func (net *network) embed(px []float32, pictures int, s *scratch) {
-	c := net.config
-	n, rows := c.Tokens(), pictures*c.Tokens()
-	for r0 := 0; r0 < rows; r0 += stripRows {
-		r1 := min(r0+stripRows, rows)
-		for r := r0; r < r1; r++ {
-			c.Patchify(s.patches[(r-r0)*c.PatchLen():], px[r/n*c.PixelLen():], r%n)
+// share is part i of n rows in parts parts, whole groups of eight but for the end.
+func share(n, parts, i int) (r0, r1 int) {
+	per := (n + 8*parts - 1) / (8 * parts) * 8
+	return min(i*per, n), min((i+1)*per, n)
+}
+
+// together runs picture b on all workers.
+func (p *Pass) together(b int) {
+	all, workers := p.pix, len(p.workers)
+	p.pix, p.split = all[b*p.e.Config.PixelLen():], true
+	for p.block = range p.e.Config.Depth + 1 {
+		p.phase, p.tasks = phaseRows, workers
+		p.pool.Do(p, p.tasks)
+		if p.block < p.e.Config.Depth {
+			parts := 1
+			if p.e.Config.Heads%workers != 0 {
+				parts = workers
+			}
+			p.phase, p.tasks = phaseHeads, p.e.Config.Heads*parts
+			p.pool.Do(p, p.tasks)
 		}
-		net.patch.Apply(s.x[r0*c.Dim:], s.patches, r1-r0)
-		for r := r0; r < r1; r++ {
-			kernels.Add(s.x[r*c.Dim:][:c.Dim], net.pos[r%n*c.Dim:][:c.Dim])
+	}
+	p.pix, p.split = all, false
+	p.finish(&p.pictures[0], &p.workers[0], b)
+}
+
+// finish is the last norm of picture number b, and its mean over the tokens.
+func (p *Pass) finish(s *picture, w *work, b int) {
+	e, per := p.e, p.perPicture(p.tokens)
+	dst, d := p.dst[b*per:][:per], e.Config.Dim
+	if !p.tokens {
+		clear(w.sums)
+		fixed.SumNorm(w.sums, s.x, d, s.n, d, uint64(e.eps[0]))
+		fixed.ScaleSums(dst, w.sums, e.poolGain, e.bias)
+		return
+	}
+	for r := range s.n {
+		clear(w.sums)
+		fixed.SumNorm(w.sums, s.x[r*d:], d, 1, d, uint64(e.eps[0]))
+		fixed.ScaleSums(dst[r*d:][:d], w.sums, e.tokenGain, e.bias)
+	}
+}
+
+// picture is one picture on its way.
+type picture struct {
+	n   int     // tokens
+	x   []int32 // [N, D] the residual stream
+	q   []int8  // [N, D]
+	k   []int8  // [heads, N, head width]
+	vt  []int8  // [D, N], v transposed
+	att []int8  // [N, D]
+}
+
+func (e *Encoder) newPicture() picture {
+	n, d := e.Config.Tokens(), e.Config.Dim
+	return picture{n: n, x: make([]int32, n*d), q: make([]int8, n*d), k: make([]int8, n*d), vt: make([]int8, n*d), att: make([]int8, n*d)}
+}
+
+// strip is how many rows go through products and what lies between them at a time, so that all stays in cache.
+const strip = 48
+
+// work is one worker's memory.
+type work struct {
+	in     []int8  // [strip, max(PatchLen, D)] of a product
+	h      []int8  // [strip, Hidden]
+	acc    []int32 // [strip, max(3D, Hidden)]
+	scores []int32 // [strip, N]
+	p      []int8  // [strip, N]
+	sum    []int32 // [strip]
+	least  []int8  // [N] of -128: no weight at all
+	base   []int32 // [head width]
+	k, v   i8.Panels
+	sums   []int64 // [D]
+}
+
+func (e *Encoder) newWork() work {
+	c, hd := e.Config, e.headDim()
+	n, rows := c.Tokens(), min(strip, c.Tokens())
+	w := work{
+		in: make([]int8, rows*max(c.PatchLen(), c.Dim)), h: make([]int8, rows*c.Hidden()),
+		acc: make([]int32, rows*max(3*c.Dim, c.Hidden())), scores: make([]int32, rows*n), p: make([]int8, rows*n),
+		sum: make([]int32, rows), least: make([]int8, n), base: make([]int32, hd), sums: make([]int64, c.Dim),
+	}
+	for i := range w.least {
+		w.least[i] = -128
+	}
+	zeros := make([]int8, n*hd)
+	w.k.Pack(zeros, hd, n)
+	w.v.Pack(zeros, n, hd)
+	return w
+}
+
+// rows takes rows [r0, r1) of the stream from behind the attention of block b-1 to before that of block b; those of
+// block 0 come from the picture.
+func (e *Encoder) rows(s *picture, w *work, pix []uint8, b, r0, r1 int) {
+	for ; r0 < r1; r0 += strip {
+		m := min(strip, r1-r0)
+		if b == 0 {
+			e.embed(s, w, pix, r0, m)
+		} else {
+			e.project(s, w, &e.blocks[b-1], r0, m)
+			e.mlp(s, w, &e.blocks[b-1], r0, m)
+		}
+		if b < len(e.blocks) {
+			e.qkv(s, w, &e.blocks[b], r0, m)
 		}
 	}
 }
 
-// forward is x += proj(attention(qkv(norm1(x)))), then x += fc2(gelu(fc1(norm2(x)))), for the rows of some pictures.
-func (b *block) forward(c vit.Config, row, pictures int, s *scratch) {
-	qkv, proj, fc1, fc2 := b[0], b[1], b[2], b[3]
-	d, n, rows := c.Dim, c.Tokens(), pictures*c.Tokens()
-	x := s.x[:rows*d]
-
-	qkv.apply(s.qkv, x, row, rows, s)
-	for q := range pictures {
-		s.attention.Apply(s.att[q*n*d:], s.qkv[q*n*3*d:], n)
+// embed is x = position + patch·Wᵀ + b for m patches from r0 on.
+func (e *Encoder) embed(s *picture, w *work, pix []uint8, r0, m int) {
+	d, k := e.Config.Dim, e.patch.in
+	for r := range m {
+		e.patchify(w.in[r*k:][:k], pix, r0+r)
 	}
-	out := s.qkv[:rows*d] // q, k and v have served
-	proj.apply(out, s.att, row, rows, s)
-	kernels.Add(x, out)
+	x := s.x[r0*d:][:m*d]
+	copy(x, e.pos[r0*d:])
+	i8.Gemm(w.acc, d, w.in, k, m, &e.patch.panels)
+	fixed.AddRequant(x, d, w.acc, d, m, d, &e.patch.to.Requant)
+}
 
-	for r := 0; r < rows; r += stripRows {
-		m := min(stripRows, rows-r)
-		h, out := s.h[:m*c.Hidden()], s.norm[:m*d]
-		fc1.apply(h, x[r*d:], row+r, m, s)
-		kernels.GELU(h, h)
-		fc2.apply(out, h, row+r, m, s)
-		kernels.Add(x[r*d:][:m*d], out)
+// patchify copies one patch of a picture [S, S, 3], less 128, to dst [P, P, 3].
+func (e *Encoder) patchify(dst []int8, pix []uint8, patch int) {
+	c := e.Config
+	row, run := c.ImageSize*c.Channels, c.PatchSize*c.Channels
+	at := patch/c.Grid()*c.PatchSize*row + patch%c.Grid()*run
+	for d := asBytes(dst); len(d) > 0; d, at = d[run:], at+row {
+		i, src := 0, pix[at:][:run]
+		for ; i+8 <= run; i += 8 {
+			binary.LittleEndian.PutUint64(d[i:], binary.LittleEndian.Uint64(src[i:])^0x8080808080808080)
+		}
+		for ; i < run; i++ {
+			d[i] = src[i] ^ 0x80
+		}
 	}
+}
+
+// qkv is q, k and v of m rows from r0 on.
+func (e *Encoder) qkv(s *picture, w *work, b *block, r0, m int) {
+	d, hd := e.Config.Dim, e.headDim()
+	fixed.LayerNorm(w.in, d, s.x[r0*d:], d, m, d, &b.norm1.Requant, uint64(e.eps[0]))
+	i8.Gemm(w.acc, 3*d, w.in, d, m, &b.qkv.panels)
+	fixed.RequantI8(s.q[r0*d:], d, w.acc, 3*d, m, d, &b.qTo)
+	for h := range b.kOf {
+		fixed.RequantI8(s.k[(h*s.n+r0)*hd:], hd, w.acc[d+h*hd:], 3*d, m, hd, &b.kOf[h])
+	}
+	v := w.in[:m*d]
+	fixed.RequantI8(v, d, w.acc[2*d:], 3*d, m, d, &b.vTo)
+	transpose(s.vt[r0:], s.n, v, d, m, d)
+}
+
+// head is one head's part of the attention's output, rows [r0, r1).
+func (e *Encoder) head(s *picture, w *work, b *block, h, r0, r1 int) {
+	if r0 >= r1 {
+		return
+	}
+	d, hd, n := e.Config.Dim, e.headDim(), s.n
+	w.k.Pack(s.k[h*n*hd:][:n*hd], hd, n)
+	w.v.Pack(s.vt[h*hd*n:][:n*hd], n, hd)
+	i8.Gemm(w.base, hd, w.least, n, 1, &w.v)
+	for ; r0 < r1; r0 += strip {
+		m := min(strip, r1-r0)
+		i8.Gemm(w.scores, n, s.q[r0*d+h*hd:], d, m, &w.k)
+		fixed.SoftmaxI8(w.p, n, w.sum, w.scores, n, m, n, b.softmax[h])
+		i8.Gemm(w.acc, hd, w.p, n, m, &w.v)
+		fixed.RequantMeans(s.att[r0*d+h*hd:], d, w.acc, hd, m, hd, w.sum, w.base, &b.meansOf[h])
+	}
+}
+
+// project adds what attention says to m rows of the stream.
+func (e *Encoder) project(s *picture, w *work, b *block, r0, m int) {
+	d := e.Config.Dim
+	i8.Gemm(w.acc, d, s.att[r0*d:], d, m, &b.proj.panels)
+	fixed.AddRequant(s.x[r0*d:], d, w.acc, d, m, d, &b.proj.to.Requant)
+}
+
+// mlp adds the second half of a block to m rows of the stream.
+func (e *Encoder) mlp(s *picture, w *work, b *block, r0, m int) {
+	d, hidden := e.Config.Dim, e.Config.Hidden()
+	fixed.LayerNorm(w.in, d, s.x[r0*d:], d, m, d, &b.norm2.Requant, uint64(e.eps[0]))
+	i8.Gemm(w.acc, hidden, w.in, d, m, &b.fc1.panels)
+	fixed.RequantGELU(w.h, hidden, w.acc, hidden, m, hidden, &b.fc1.to.Requant, b.gelu)
+	i8.Gemm(w.acc, d, w.h, hidden, m, &b.fc2.panels)
+	fixed.AddRequant(s.x[r0*d:], d, w.acc, d, m, d, &b.fc2.to.Requant)
+}
+
+// transpose is dst[j*ldd+i] = src[i*lds+j] for i < rows, j < cols.
+func transpose(dst []int8, ldd int, src []int8, lds, rows, cols int) {
+	d, s := asBytes(dst), asBytes(src)
+	for i := 0; i < rows; i += 8 {
+		if rows-i < 8 {
+			transposeBytes(d[i:], ldd, s[i*lds:], lds, rows-i, cols)
+			return
+		}
+		j := 0
+		for ; j+8 <= cols; j += 8 {
+			transpose8(d[j*ldd+i:], ldd, s[i*lds+j:], lds)
+		}
+		if j < cols {
+			transposeBytes(d[j*ldd+i:], ldd, s[i*lds+j:], lds, 8, cols-j)
+		}
+	}
+}
+
+func transposeBytes(dst []byte, ldd int, src []byte, lds, rows, cols int) {
+	for i := range rows {
+		for j, v := range src[i*lds:][:cols] {
+			dst[j*ldd+i] = v
+		}
+	}
+}
+
+// transpose8 transposes eight rows of eight bytes: quarters, then quarters of those, then bytes change places.
+func transpose8(dst []byte, ldd int, src []byte, lds int) {
+	le := binary.LittleEndian
+	a0, a1, a2, a3 := le.Uint64(src), le.Uint64(src[lds:]), le.Uint64(src[2*lds:]), le.Uint64(src[3*lds:])
+	a4, a5, a6, a7 := le.Uint64(src[4*lds:]), le.Uint64(src[5*lds:]), le.Uint64(src[6*lds:]), le.Uint64(src[7*lds:])
+	a0, a4 = exchange(a0, a4, 32, 0x00000000ffffffff)
+	a1, a5 = exchange(a1, a5, 32, 0x00000000ffffffff)
+	a2, a6 = exchange(a2, a6, 32, 0x00000000ffffffff)
+	a3, a7 = exchange(a3, a7, 32, 0x00000000ffffffff)
+	a0, a2 = exchange(a0, a2, 16, 0x0000ffff0000ffff)
+	a1, a3 = exchange(a1, a3, 16, 0x0000ffff0000ffff)
+	a4, a6 = exchange(a4, a6, 16, 0x0000ffff0000ffff)
+	a5, a7 = exchange(a5, a7, 16, 0x0000ffff0000ffff)
+	a0, a1 = exchange(a0, a1, 8, 0x00ff00ff00ff00ff)
+	a2, a3 = exchange(a2, a3, 8, 0x00ff00ff00ff00ff)
+	a4, a5 = exchange(a4, a5, 8, 0x00ff00ff00ff00ff)
+	a6, a7 = exchange(a6, a7, 8, 0x00ff00ff00ff00ff)
+	le.PutUint64(dst, a0)
+	le.PutUint64(dst[ldd:], a1)
+	le.PutUint64(dst[2*ldd:], a2)
+	le.PutUint64(dst[3*ldd:], a3)
+	le.PutUint64(dst[4*ldd:], a4)
+	le.PutUint64(dst[5*ldd:], a5)
+	le.PutUint64(dst[6*ldd:], a6)
+	le.PutUint64(dst[7*ldd:], a7)
+}
+
+// exchange swaps the bits of a above shift, under the mask, with those of b under it.
+func exchange(a, b uint64, shift uint, mask uint64) (uint64, uint64) {
+	t := (a>>shift ^ b) & mask
+	return a ^ t<<shift, b ^ t
+}
+
+// asBytes is x as the bytes that it lies in.
+func asBytes(x []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }

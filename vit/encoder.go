@@ -49,7 +49,6 @@ func placeEncoder(a *arena.Arena, c Config, grads, perBlock bool) *Encoder {
 	e.patch = e.Params.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
 	e.patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize} // a convolution, as files hold it
 	e.trunk = NewTrunk(&e.Params, "blocks", "norm", c.Dim, c.Depth, c.Heads, c.Hidden(), c.NormEps)
-	e.patch.leaf = true
 	if perBlock {
 		e.trunk.PackBlocks()
 	}
@@ -63,6 +62,9 @@ func (e *Encoder) Linears(yield func(*Linear) bool) {
 		e.trunk.Linears(yield)
 	}
 }
+
+// SetPrecision decides what the passes over the encoder compute with. It precedes them.
+func (e *Encoder) SetPrecision(p Precision) { e.trunk.SetPrecision(p) }
 
 // Trunk is the encoder's stack of blocks.
 func (e *Encoder) Trunk() *Trunk { return e.trunk }
@@ -79,10 +81,10 @@ type Pass struct {
 	enc     *Encoder
 	ws      *Workspace
 	pool    *parallel.Pool
-	all     []int32        // 0..N-1, repeated for each picture: the patches when none is hidden
-	allOff  []int32        // 0, N, 2N, …
-	patches [][]float32    // [worker] of [embedRows, PatchLen]
-	packed  kernels.Panels // Train: every patch seen, for the patch embedding's gradient
+	all     []int32     // 0..N-1, repeated for each picture: the patches when none is hidden
+	allOff  []int32     // 0, N, 2N, …
+	patches [][]float32 // [worker] of [embedRows, PatchLen]
+	seen    []float32   // Train: [rows, PatchLen] every patch seen, for the patch embedding's gradient
 	what    passTask
 	px      []float32
 	keep    []int32 // patch of each row
@@ -150,7 +152,7 @@ func (p *Pass) placeWork(a *arena.Arena) {
 		p.patches[w] = a.F32(embedRows * n)
 	}
 	if p.ws.mode == Train {
-		p.packed.Data = a.F32(kernels.PanelLen(p.ws.max.Rows, n))
+		p.seen = a.F32(p.ws.max.Rows * n)
 	}
 }
 
@@ -177,12 +179,14 @@ func (p *Pass) Tokens() []float32 { return p.ws.Out[:p.ws.Rows()*p.enc.Config.Di
 // DTokens is where the caller of Backward puts the gradient of the tokens, [rows, D].
 func (p *Pass) DTokens() []float32 { return p.ws.DOut[:p.ws.Rows()*p.enc.Config.Dim] }
 
+// SetNoise is that of the pass's Workspace.
+func (p *Pass) SetNoise(key uint32, first int) { p.ws.SetNoise(key, first) }
+
 // Backward adds to the gradient of every parameter, from DTokens. It follows a Forward of a pass made for Train, whose
 // pictures it reads again.
 func (p *Pass) Backward() {
 	p.ws.Backward()
 	rows := p.ws.Rows()
-	p.packed.SetShape(rows, p.enc.Config.PatchLen())
 	p.what = passPatches
 	p.pool.Do(p, (rows+embedRows-1)/embedRows)
 	p.what, p.per = passPatchGrad, p.enc.patch.gradRows()
@@ -209,11 +213,10 @@ func (p *Pass) Run(n, worker int) {
 		p.embed(n*embedRows, min((n+1)*embedRows, p.ws.Rows()), p.patches[worker])
 	case passPatches:
 		r0, r1 := n*embedRows, min((n+1)*embedRows, p.ws.Rows())
-		p.gather(r0, r1, p.patches[worker])
-		packRows(&p.packed, p.patches[worker], r0, r1-r0)
+		p.gather(r0, r1, p.seen[r0*p.enc.Config.PatchLen():])
 	case passPatchGrad:
 		m0 := n * p.per
-		p.enc.patch.addParamGrad(p.ws.DX[:p.ws.Rows()*d], &p.packed, m0, min(m0+p.per, d))
+		p.enc.patch.addParamGrad(p.ws.DX, p.seen, p.ws.Rows(), m0, min(m0+p.per, d))
 	case passMean:
 		r0, r1 := int(p.off[n]), int(p.off[n+1])
 		kernels.MeanRows(p.dst[n*d:][:d], p.ws.Out[r0*d:r1*d], r1-r0, d)

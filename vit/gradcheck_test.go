@@ -34,12 +34,19 @@ type model struct {
 	keep []int32
 	off  []int32
 	c    []float32
+	size Size
 }
 
 func newModel(t *testing.T, workers int) *model {
 	pre, _ := PresetNamed("micro")
-	cfg := pre.Config(16, 4)
+	keep := []int32{0, 5, 6, 15, 2, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14}
+	return newModelOf(t, workers, pre.Config(16, 4), F32, Size{Seqs: 3, Rows: 30, Tokens: 16}, keep, []int32{0, 4, 5, 16})
+}
+
+// newModelOf is a model whose passes fit size, with the given patches.
+func newModelOf(t *testing.T, workers int, cfg Config, precision Precision, size Size, keep, off []int32) *model {
 	e := arena.Build(func(a *arena.Arena) *Encoder { return PlaceEncoder(a, cfg, true) })
+	e.SetPrecision(precision)
 	for i, p := range e.Params.List {
 		fill(p.Value, 0.25, uint64(100+i))
 		if len(p.Shape) == 1 && p.init == ones {
@@ -51,11 +58,9 @@ func newModel(t *testing.T, workers int) *model {
 	e.Pack()
 	pool := parallel.New(workers)
 	t.Cleanup(pool.Close)
-	p := arena.Build(func(a *arena.Arena) *Pass { return e.PlacePass(a, pool, 3, 30, Train) })
-	m := &model{e: e, p: p, px: make([]float32, 3*cfg.PixelLen())}
+	p := arena.Build(func(a *arena.Arena) *Pass { return e.PlaceTraining(a, pool, size, func() {}) })
+	m := &model{e: e, p: p, px: make([]float32, size.Seqs*cfg.PixelLen()), keep: keep, off: off, size: size}
 	fill(m.px, 1, 1)
-	m.keep = []int32{0, 5, 6, 15, 2, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14}
-	m.off = []int32{0, 4, 5, 16}
 	m.c = make([]float32, len(m.keep)*cfg.Dim)
 	fill(m.c, 1, 2)
 	return m
@@ -63,13 +68,16 @@ func newModel(t *testing.T, workers int) *model {
 
 func (m *model) loss() float64 {
 	m.e.Pack()
-	return dot(m.p.Forward(m.px, 3, m.keep, m.off), m.c)
+	return dot(m.p.Forward(m.px, len(m.off)-1, m.keep, m.off), m.c)
 }
+
+const noiseKey = 7
 
 func (m *model) backward() {
 	clear(m.e.Params.Grad)
 	m.loss()
 	copy(m.p.DTokens(), m.c)
+	m.p.SetNoise(noiseKey, 0)
 	m.p.Backward()
 }
 

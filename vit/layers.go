@@ -1,7 +1,6 @@
 package vit
 
 import (
-	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/kernels"
 )
@@ -11,31 +10,14 @@ type Linear struct {
 	In, Out int
 	W, B    *Param
 
-	forward  kernels.Panels // Wᵀ, packed
-	backward kernels.Panels // W, packed; only where a gradient by x is wanted
-	passing  bool           // the panels are a pass's own, which packs them when it comes to this layer
-	leaf     bool           // x is data: no gradient by it is wanted
+	forward kernels.Panels // Wᵀ, packed
+	passing bool           // the panels are a pass's own, which packs them when it comes to this layer
 }
 
 // Pack renews the packed weights after a change of W, where they are the layer's own.
 func (l *Linear) Pack() {
-	if l.passing {
-		return
-	}
-	l.forward.PackT(l.W.Value, l.In, l.In, l.Out)
-	if l.backward.Data != nil {
-		l.backward.Pack(l.W.Value, l.In, l.Out, l.In)
-	}
-}
-
-// packPanels renews panels [p0, p1) of the weights as they are packed for the forward product, or for the gradient's.
-func (l *Linear) packPanels(backward bool, p0, p1 int) {
-	for p := p0; p < p1; p++ {
-		if backward {
-			l.backward.PackRows(l.W.Value, l.In, p, 0, l.Out)
-		} else {
-			l.forward.PackPanelT(l.W.Value, l.In, p)
-		}
+	if !l.passing {
+		l.forward.PackT(l.W.Value, l.In, l.In, l.Out)
 	}
 }
 
@@ -46,14 +28,20 @@ func (l *Linear) Apply(y, x []float32, rows int) {
 
 // applyGrad is dx [rows, In] = dy [rows, Out]·W on the calling goroutine.
 func (l *Linear) applyGrad(dx, dy []float32, rows int) {
-	kernels.Gemm(dx, l.In, dy, l.Out, rows, &l.backward, nil, 0)
+	w := kernels.View{K: l.Out, N: l.In, X: l.W.Value, LD: l.In}
+	kernels.GemmView(dx, l.In, dy, l.Out, rows, &w, nil, 0)
 }
 
-// addParamGrad adds to the gradient of output channels [m0, m1): dW += dyᵀ·x, db += column sums of dy [rows, Out].
-// x [rows, In] is given packed. Rows are added in ascending order to each element.
-func (l *Linear) addParamGrad(dy []float32, x *kernels.Panels, m0, m1 int) {
-	kernels.AddGemmTN(l.W.Grad[m0*l.In:], l.In, dy[m0:], l.Out, m1-m0, x)
-	kernels.AddColumnSums(l.B.Grad, dy, x.K, l.Out, m0, m1)
+// addParamGrad adds to the gradient of output channels [m0, m1): dW += dyᵀ·x, db += column sums of dy, for x [rows, In]
+// and dy [rows, Out]. Rows are added in ascending order to each element.
+func (l *Linear) addParamGrad(dy, x []float32, rows, m0, m1 int) {
+	v := kernels.View{K: rows, N: l.In, X: x, LD: l.In}
+	kernels.AddGemmTNView(l.W.Grad[m0*l.In:], l.In, dy[m0:], l.Out, m1-m0, &v)
+	l.addBiasGrad(dy, rows, m0, m1)
+}
+
+func (l *Linear) addBiasGrad(dy []float32, rows, m0, m1 int) {
+	kernels.AddColumnSums(l.B.Grad, dy, rows, l.Out, m0, m1)
 }
 
 // gradRows is how many output channels one task of addParamGrad takes: about equal work whatever the width, and a
@@ -75,74 +63,54 @@ func (n *Norm) apply(dst, x, mean, rstd []float32, rows int, eps float32) {
 	kernels.LayerNorm(dst, x, n.Gain.Value, n.Bias.Value, mean, rstd, rows, n.Dim, eps)
 }
 
-// LinearOp runs a Linear over a whole batch on a pool. It keeps the tasks and scratch of its layer, so that calls
-// allocate nothing.
+// LinearOp runs a Linear over a whole batch on a pool. It keeps the tasks of its layer, so that calls allocate nothing.
 type LinearOp struct {
-	l      *Linear
-	pool   *parallel.Pool
-	panels kernels.Panels
+	l    *Linear
+	pool *parallel.Pool
 
-	what linearTask
-	y, x []float32 // forward: y = x·Wᵀ + b; backward: y is dy, x is x
-	dx   []float32
-	rows int
-	per  int // output channels a task
+	backward bool
+	y, x     []float32 // forward: y = x·Wᵀ + b; backward: y is dy, x is x
+	dx       []float32
+	rows     int
+	first    int // the number of the first task of the weights' gradient
 }
-
-type linearTask byte
-
-const (
-	linearForward linearTask = iota
-	linearInput              // dx, and x packed for the weights' turn
-	linearWeights
-)
 
 // rowsPerTask is how many rows of a batch one task of a LinearOp takes.
 const rowsPerTask = 96
 
-// NewLinearOp prepares l for batches of up to maxRows rows. grads says whether Backward will be called.
-func NewLinearOp(a *arena.Arena, l *Linear, pool *parallel.Pool, maxRows int, grads bool) *LinearOp {
-	o := &LinearOp{l: l, pool: pool}
-	if grads {
-		o.panels.Data = a.F32(kernels.PanelLen(maxRows, l.In))
-	}
-	return o
-}
+// NewLinearOp prepares l for batches.
+func NewLinearOp(l *Linear, pool *parallel.Pool) *LinearOp { return &LinearOp{l: l, pool: pool} }
 
 // Forward is y [rows, Out] = x [rows, In]·Wᵀ + b.
 func (o *LinearOp) Forward(y, x []float32, rows int) {
-	o.what, o.y, o.x, o.rows = linearForward, y, x, rows
+	o.backward, o.y, o.x, o.rows = false, y, x, rows
 	o.pool.Do(o, (rows+rowsPerTask-1)/rowsPerTask)
 }
 
 // Backward is dx = dy·W (unless dx is nil), dW += dyᵀ·x, db += column sums of dy.
 func (o *LinearOp) Backward(dx, dy, x []float32, rows int) {
-	o.what, o.dx, o.y, o.x, o.rows = linearInput, dx, dy, x, rows
-	o.panels.SetShape(rows, o.l.In)
-	o.pool.Do(o, (rows+rowsPerTask-1)/rowsPerTask)
-	o.what, o.per = linearWeights, o.l.gradRows()
-	o.pool.Do(o, (o.l.Out+o.per-1)/o.per)
+	o.backward, o.dx, o.y, o.x, o.rows, o.first = true, dx, dy, x, rows, 0
+	if dx != nil {
+		o.first = (rows + rowsPerTask - 1) / rowsPerTask
+	}
+	per := o.l.gradRows()
+	o.pool.Do(o, o.first+(o.l.Out+per-1)/per)
 }
 
 // Run is one task: a range of rows, or of output channels.
-func (o *LinearOp) Run(chunk, _ int) {
+func (o *LinearOp) Run(n, _ int) {
 	l := o.l
-	if o.what == linearWeights {
-		m0 := chunk * o.per
-		l.addParamGrad(o.y, &o.panels, m0, min(m0+o.per, l.Out))
+	if o.backward && n >= o.first {
+		per := l.gradRows()
+		m0 := (n - o.first) * per
+		l.addParamGrad(o.y, o.x, o.rows, m0, min(m0+per, l.Out))
 		return
 	}
-	r0 := chunk * rowsPerTask
+	r0 := n * rowsPerTask
 	r1 := min(r0+rowsPerTask, o.rows)
-	switch o.what {
-	case linearForward:
+	if o.backward {
+		l.applyGrad(o.dx[r0*l.In:], o.y[r0*l.Out:], r1-r0)
+	} else {
 		l.Apply(o.y[r0*l.Out:], o.x[r0*l.In:], r1-r0)
-	case linearInput:
-		if o.dx != nil {
-			l.applyGrad(o.dx[r0*l.In:], o.y[r0*l.Out:], r1-r0)
-		}
-		for p := 0; p*kernels.NR < l.In; p++ {
-			o.panels.PackRows(o.x, l.In, p, r0, r1)
-		}
 	}
 }

@@ -82,9 +82,6 @@ func (ps *Params) Alloc(a *arena.Arena, grads bool, linears func(yield func(*Lin
 			continue
 		}
 		l.forward.Data = a.F32(kernels.PanelLen(l.In, l.Out))
-		if grads && !l.leaf {
-			l.backward.Data = a.F32(kernels.PanelLen(l.Out, l.In))
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package vit
 import (
 	"fmt"
 
+	"edgejepa/fp"
 	"edgejepa/kernels"
 )
 
@@ -14,6 +15,7 @@ type Trunk struct {
 	Norm               *Norm
 	eps                float32
 	perBlock           bool // weights are packed block by block: see PackBlocks
+	precision          Precision
 }
 
 // Block is x + attention(norm1(x)), then + mlp(norm2(·)). In a trunk of 0 heads it is the second half alone, a residual
@@ -43,7 +45,20 @@ func NewTrunk(ps *Params, blocks, norm string, dim, depth, heads, hidden int, ep
 	return t
 }
 
-// linears are the block's layers, those of a residual MLP's attention nil.
+// SetPrecision decides what the passes over the trunk compute with. It precedes them.
+func (t *Trunk) SetPrecision(p Precision) { t.precision = p }
+
+// layer names one of a block's linear layers.
+type layer byte
+
+const (
+	qkv layer = iota
+	proj
+	fc1
+	fc2
+)
+
+// linears are the block's layers by name, those of a residual MLP's attention nil.
 func (b *Block) linears() [4]*Linear { return [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} }
 
 // Linears lists the layers whose weights are packed.
@@ -57,46 +72,52 @@ func (t *Trunk) Linears(yield func(*Linear) bool) {
 	}
 }
 
-// headDim is the width of one attention head.
-func (t *Trunk) headDim() int { return t.Dim / max(t.Heads, 1) }
-
-// saved is what a block's backward pass needs from its forward pass.
-type saved struct {
-	x, mid       []float32 // [rows, D] input, and after the attention's residual
-	qkv          []float32 // [rows, 3D]
-	att          []float32 // [rows, D] heads' outputs, before proj
-	h            []float32 // [rows, Hidden] before GELU
-	probs        []float32 // attention weights: sequence s, head h at s.probOff + h*T*T, [T, T]; nil: not kept
-	mean1, rstd1 []float32 // [rows] of norm1
-	mean2, rstd2 []float32 // [rows] of norm2
-}
-
-// origin is where the rows and attention weights of a saved start in those of the batch.
-type origin struct{ row, prob int }
-
 // forwardChunk runs blocks [ws.block, ws.last) over the rows of one chunk of sequences, and the final norm behind the
 // last. Nothing in it depends on other chunks.
 func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
 	lo, hi := c.row0*d, c.row1*d
-	x, mean, rstd := ws.X[lo:hi], []float32(nil), []float32(nil)
+	x := ws.X[lo:hi]
 	for i := ws.block; i < ws.last; i++ {
-		s, at, out := &w.infer, origin{row: c.row0}, x
-		if ws.mode == Train {
-			s, at, x, out = &ws.saves[i], origin{}, ws.saves[i].x[lo:hi], ws.input(i + 1)[lo:hi]
-			if i < ws.max.Recompute {
-				s, at = &w.infer, origin{row: c.row0}
+		s, at, out := &w.block, c.row0, x
+		switch {
+		case ws.inHalves():
+			ws.roundInput(i, c, x)
+		case ws.mode == Train:
+			x, out = ws.input(i)[lo:hi], ws.input(i + 1)[lo:hi]
+			if i >= ws.max.Recompute {
+				s, at = &ws.saves[i], 0
 			}
 		}
 		ws.blockForward(t.Blocks[i], s, at, c, x, out, w)
+		if ws.mode == Train && ws.inHalves() && i >= ws.max.Recompute {
+			ws.halves[i].encode(s, t, c.row0, c.row1-c.row0)
+		}
 	}
 	if ws.last < len(t.Blocks) {
 		return
 	}
+	var mean, rstd []float32
+	if ws.inHalves() {
+		ws.roundInput(len(t.Blocks), c, x)
+	} else if ws.mode == Train {
+		x = ws.final[lo:hi]
+	}
 	if ws.mode == Train {
-		x, mean, rstd = ws.final[lo:hi], ws.finalMean[c.row0:], ws.finalRstd[c.row0:]
+		mean, rstd = ws.finalMean[c.row0:], ws.finalRstd[c.row0:]
 	}
 	t.Norm.apply(ws.Out[lo:hi], x, mean, rstd, c.row1-c.row0, t.eps)
+}
+
+// roundInput rounds x, the chunk's input of block i or of the final norm, and keeps it if there will be a backward pass.
+func (ws *Workspace) roundInput(i int, c chunk, x []float32) {
+	if ws.mode == Infer {
+		roundHalves(x)
+		return
+	}
+	h := ws.inputHalves(i)[c.row0*ws.trunk.Dim:][:len(x)]
+	fp.EncodeHalf(h, x)
+	fp.DecodeHalf(x, h)
 }
 
 // input is where block i reads, or the final norm if there is none.
@@ -107,71 +128,83 @@ func (ws *Workspace) input(i int) []float32 {
 	return ws.saves[i].x
 }
 
-// blockForward computes out = block(x) for the chunk's rows and leaves in s what backward needs; out nil: that alone.
-// out may be x.
-func (ws *Workspace) blockForward(b *Block, s *saved, at origin, c chunk, x, out []float32, w *scratch) {
+// inputHalves is input in halves.
+func (ws *Workspace) inputHalves(i int) []uint16 {
+	if i == len(ws.halves) {
+		return ws.finalHalves
+	}
+	return ws.halves[i].x
+}
+
+// product is y = x·Wᵀ + b for rows rows, then e.
+func (ws *Workspace) product(y, x []float32, rows int, l *Linear, id layer, e kernels.Epilogue, w *scratch) {
+	e.Bias, e.LDPre, e.LDResidual = l.B.Value, l.Out, l.Out
+	if ws.int8 != nil {
+		ws.int8.forward(y, x, rows, l, id, &e, w)
+	} else {
+		kernels.GemmFused(y, l.Out, x, l.In, rows, &l.forward, &e)
+	}
+}
+
+// blockForward computes out = block(x) for the chunk's rows and leaves in s, whose first row is at in the batch, what
+// backward needs; out nil: that alone. out may be x.
+func (ws *Workspace) blockForward(b *Block, s *saved, at int, c chunk, x, out []float32, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	rows, r := c.row1-c.row0, c.row0-at.row
+	rows, r := c.row1-c.row0, c.row0-at
 	n, mid := w.norm[:rows*d], s.mid[r*d:][:rows*d]
-	h := s.h[r*t.Hidden:][:rows*t.Hidden]
 
 	if b.QKV == nil {
 		copy(mid, x)
 	} else {
-		qkv, att := s.qkv[r*3*d:], s.att[r*d:]
+		y, att := s.qkv[r*3*d:], s.att[r*d:]
 		b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
-		b.QKV.Apply(qkv, n, rows)
+		ws.product(y, n, rows, b.QKV, qkv, kernels.Epilogue{}, w)
 		for q := c.seq0; q < c.seq1; q++ {
 			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-			probs, keep := w.probs, s.probs != nil
-			if keep {
-				probs = s.probs[ws.probOff[q]-at.prob:]
-			}
-			t.attention(att[r0*d:], qkv[r0*3*d:], probs, tokens, keep, w)
+			kernels.AttentionForward(att[r0*d:], y[r0*3*d:], nil, tokens, d, t.Heads, w.attention)
 		}
-		b.Proj.Apply(mid, att, rows)
-		kernels.Add(mid, x)
+		ws.product(mid, att, rows, b.Proj, proj, kernels.Epilogue{Residual: x}, w)
 	}
 
 	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
-	b.FC1.Apply(h, n, rows)
 	if out == nil {
+		ws.product(s.h[r*t.Hidden:], n, rows, b.FC1, fc1, kernels.Epilogue{}, w)
 		return
 	}
-	g := w.gelu[:rows*t.Hidden]
-	kernels.GELU(g, h)
-	b.FC2.Apply(out, g, rows)
-	kernels.Add(out, mid)
+	g, e := w.gelu[:rows*t.Hidden], kernels.Epilogue{GELU: true}
+	if s.h != nil {
+		e.Pre = s.h[r*t.Hidden:]
+	}
+	ws.product(g, n, rows, b.FC1, fc1, e, w)
+	ws.product(out, g, rows, b.FC2, fc2, kernels.Epilogue{Residual: mid}, w)
 }
 
 // backwardChunk is the input gradient of the present block for one chunk of the present segment, in place of the
-// gradient of its output in DOut. Beside it, it packs what the weights' gradients need (the inputs of the four linear
-// layers, recomputed from what was saved) while it is in cache.
-func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
+// gradient of its output in DOut. Beside it, it keeps what the weights' gradients need, the inputs of the four linear
+// layers: recomputed from what was saved.
+func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	b, g := t.Blocks[ws.block], ws.grads
-	s, at := ws.kept()
-	rows, r, k := c.row1-c.row0, c.row0-ws.seg.row0, c.row0-at.row // r: in the segment, k: in s
-	x := ws.saves[ws.block].x[c.row0*d:][:rows*d]
-	if ws.recomputed() {
-		ws.blockForward(b, s, at, c, x, nil, w)
-	}
+	b, g, s := t.Blocks[ws.block], ws.grads, &ws.kept
+	rows, r, k := c.row1-c.row0, c.row0-ws.seg.row0, c.row0-ws.keptRow // r: in the segment, k: in s
+	ws.recall(b, c, w)
+	x := s.x[k*d:][:rows*d]
 	chain := ws.DOut[c.row0*d:][:rows*d]
 	dOut, dMid := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d]
 	mid := s.mid[k*d:][:rows*d]
 	h, dh := s.h[k*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
-	n, gelu := w.norm[:rows*d], w.gelu[:rows*t.Hidden]
 	copy(dOut, chain)
 
 	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
+	gelu := ws.inputRoom(b.FC2, fc2, r, rows, w.gelu)
 	kernels.GELU(gelu, h)
-	packRows(&g.xFC2, gelu, r, rows)
-	b.FC2.applyGrad(dh, dOut, rows)
+	ws.keepInput(gelu, rows, b.FC2, fc2, slot, w)
+	ws.inputGrad(dh, dOut, b.FC2, fc2, c, w)
 	kernels.GELUGrad(dh, dh, h)
+	n := ws.inputRoom(b.FC1, fc1, r, rows, w.norm)
 	b.Norm2.apply(n, mid, nil, nil, rows, t.eps)
-	packRows(&g.xFC1, n, r, rows)
+	ws.keepInput(n, rows, b.FC1, fc1, slot, w)
 	dn2 := g.dn2[r*d:][:rows*d]
-	b.FC1.applyGrad(dn2, dh, rows)
+	ws.inputGrad(dn2, dh, b.FC1, fc1, c, w)
 	copy(dMid, dOut)
 	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[k:], s.rstd2[k:], rows, d)
 
@@ -180,24 +213,80 @@ func (ws *Workspace) backwardChunk(c chunk, w *scratch) {
 		return
 	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
-	packRows(&g.xProj, s.att[k*d:][:rows*d], r, rows)
 	dAtt, dqkv := w.dAtt[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
-	b.Proj.applyGrad(dAtt, dMid, rows)
+	ws.keepInput(s.att[k*d:][:rows*d], rows, b.Proj, proj, slot, w)
+	ws.inputGrad(dAtt, dMid, b.Proj, proj, c, w)
 	for q := c.seq0; q < c.seq1; q++ {
 		r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-		t.attentionGrad(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(k+r0)*3*d:], s.probs[ws.probOff[q]-at.prob:], tokens, w)
+		kernels.AttentionBackward(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(k+r0)*3*d:], nil, tokens, d, t.Heads, w.attention)
 	}
+	n = ws.inputRoom(b.QKV, qkv, r, rows, w.norm)
 	b.Norm1.apply(n, x, nil, nil, rows, t.eps)
-	packRows(&g.xQKV, n, r, rows)
+	ws.keepInput(n, rows, b.QKV, qkv, slot, w)
 	dn1 := g.dn1[r*d:][:rows*d]
-	b.QKV.applyGrad(dn1, dqkv, rows)
+	ws.inputGrad(dn1, dqkv, b.QKV, qkv, c, w)
 	kernels.AddLayerNormGrad(chain, dn1, x, b.Norm1.Gain.Value, s.mean1[k:], s.rstd1[k:], rows, d)
 }
 
-// packRows packs rows [r, r+rows) of a product's right-hand operand from x [rows, N].
-func packRows(p *kernels.Panels, x []float32, r, rows int) {
-	n := p.N
-	for j := 0; j*kernels.NR < n; j++ {
-		p.PackRowsAt(x, n, j, r, rows)
+// recall fills ws.kept for a chunk of the present segment, unless it is where forward left it.
+func (ws *Workspace) recall(b *Block, c chunk, w *scratch) {
+	t, d := ws.trunk, ws.trunk.Dim
+	s, rows, k := &ws.kept, c.row1-c.row0, c.row0-ws.keptRow
+	x := s.x[k*d:][:rows*d]
+	if ws.inHalves() {
+		fp.DecodeHalf(x, ws.halves[ws.block].x[c.row0*d:][:rows*d])
 	}
+	switch {
+	case ws.recomputed():
+		ws.blockForward(b, s, ws.keptRow, c, x, nil, w)
+		if ws.inHalves() {
+			s.round(t, k, rows)
+		}
+	case ws.inHalves():
+		ws.halves[ws.block].decode(s, t, c.row0, k, rows)
+	}
+}
+
+// usesInt8 says whether a layer's gradients are products of int8 operands.
+func (ws *Workspace) usesInt8(l *Linear) bool { return ws.int8 != nil && l.int8Gradients() }
+
+// inputRoom is where a layer's input is to be computed anew: where the weight's gradient will read it, or in scratch if
+// it reads int8.
+func (ws *Workspace) inputRoom(l *Linear, id layer, r, rows int, scratch []float32) []float32 {
+	if ws.usesInt8(l) {
+		return scratch[:rows*l.In]
+	}
+	return ws.grads.x[id][r*l.In:][:rows*l.In]
+}
+
+// keepInput keeps a layer's input for the weight's gradient if that is a product of int8 operands.
+func (ws *Workspace) keepInput(x []float32, rows int, l *Linear, id layer, slot int, w *scratch) {
+	if ws.usesInt8(l) {
+		ws.int8.keep(x, rows, l, id, slot, w)
+	}
+}
+
+// inputGrad is dx = dy·W for a chunk's rows.
+func (ws *Workspace) inputGrad(dx, dy []float32, l *Linear, id layer, c chunk, w *scratch) {
+	rows := c.row1 - c.row0
+	if ws.usesInt8(l) {
+		ws.int8.applyGrad(dx, dy, rows, l, id, ws.stream(id, c, false), w)
+	} else {
+		l.applyGrad(dx, dy, rows)
+	}
+}
+
+// weights adds output channels [m0, m1) of a layer's parameter gradients, for the rows of the present segment; dy and x
+// begin with them.
+func (ws *Workspace) weights(dy, x []float32, l *Linear, id layer, m0, m1 int, w *scratch) {
+	rows := ws.seg.row1 - ws.seg.row0
+	if !ws.usesInt8(l) {
+		l.addParamGrad(dy, x, rows, m0, m1)
+		return
+	}
+	for slot, c := range ws.chunks[ws.seg.chunk0:ws.seg.chunk1] {
+		dy := dy[(c.row0-ws.seg.row0)*l.Out:]
+		ws.int8.addParamGrad(dy, c.row1-c.row0, l, id, slot, m0, m1, ws.stream(id, c, true), w)
+	}
+	l.addBiasGrad(dy, rows, m0, m1)
 }

@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"edgejepa/fp"
 	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
 	"edgejepa/kernels"
@@ -22,7 +23,7 @@ const (
 // gradients, and for activations that are computed anew, is that of one segment. Since every parameter's gradient is a
 // sum over ascending rows, neither segments nor further batches change a bit of it.
 type Workspace struct {
-	X, Out  []float32 // [rows, D] input and output of Forward; in Infer mode they are one
+	X, Out  []float32 // [rows, D] input and output of Forward; in Infer mode and below float32 they are one
 	DOut    []float32 // [rows, D] gradient of Out: filled by the caller of Backward
 	DX      []float32 // [rows, D] gradient of X: valid after Backward, in the place of DOut
 	trunk   *Trunk
@@ -30,16 +31,20 @@ type Workspace struct {
 	mode    Mode
 	max     Size
 	off     []int32 // sequence s has rows off[s]..off[s+1]
-	probOff []int   // where sequence s's attention weights start
 	chunks  []chunk
 	segs    []segment
 	scratch []scratch
 
-	saves                []saved
-	again                saved     // what backward computes anew, of one segment
-	final                []float32 // [rows, D] input of the final norm
+	saves                []saved       // Train, float32: of each block
+	halves               []savedHalves // Train, below
+	final                []float32     // [rows, D] input of the final norm
+	finalHalves          []uint16
 	finalMean, finalRstd []float32
+	again                saved // what backward computes anew or widens, of one segment
+	kept                 saved // what backward needs of the present block: of the whole batch, or again
+	keptRow              int   // its first row
 	grads                *gradients
+	int8                 *int8Block // nil unless products are those of int8 operands
 
 	what   trunkTask
 	block  int     // which block a task is about
@@ -69,26 +74,26 @@ type chunk struct{ seq0, seq1, row0, row1 int }
 type segment struct {
 	chunk0, chunk1 int
 	row0, row1     int
-	prob0          int // where the first sequence's attention weights start
 }
 
 // scratch is one worker's own memory.
 type scratch struct {
-	norm           []float32 // [chunk rows, D]
-	gelu           []float32 // [chunk rows, Hidden]
-	dAtt           []float32 // [chunk rows, D]
-	probs          []float32 // [T, T]
-	panelA, panelB kernels.Panels
-	infer          saved // the buffers of one block for one chunk, where nothing of it is kept
+	norm      []float32 // [chunk rows, D]
+	gelu      []float32 // [chunk rows, Hidden]
+	dAtt      []float32 // [chunk rows, D]
+	attention []float32
+	block     saved     // the activations of one block for one chunk, where they do not stay or stay as halves
+	int8      []int8    // an operand: of a chunk, or a layer's weights
+	scale     []float32 // of its rows or columns
 }
 
 // gradients is what the input gradient of one block and segment hands to the gradients of its weights.
 type gradients struct {
-	dOut, dMid              []float32 // [segment rows, D]
-	dn1, dn2                []float32 // [segment rows, D] gradients of the norms' outputs
-	dqkv                    []float32 // [segment rows, 3D]
-	dh                      []float32 // [segment rows, Hidden]
-	xQKV, xProj, xFC1, xFC2 kernels.Panels
+	dOut, dMid []float32    // [segment rows, D]
+	dn1, dn2   []float32    // [segment rows, D] gradients of the norms' outputs
+	dqkv       []float32    // [segment rows, 3D]
+	dh         []float32    // [segment rows, Hidden]
+	x          [4][]float32 // [segment rows, In] inputs of the layers, but for proj's, which was kept, and int8 ones
 }
 
 type trunkTask byte
@@ -96,23 +101,23 @@ type trunkTask byte
 const (
 	taskPack trunkTask = iota
 	taskForward
-	taskFinalNormParams
 	taskFinalNorm
+	taskFinalNormParams
 	taskBlock
 	taskWeights
 )
 
 // part is a piece of a block's parameter gradient: channels [m0, m1) of a linear layer, or a layer norm.
 type part struct {
-	layer  byte
+	what   partKind
+	layer  layer
 	m0, m1 int
 }
 
+type partKind byte
+
 const (
-	partQKV byte = iota
-	partProj
-	partFC1
-	partFC2
+	partLinear partKind = iota
 	partNorm1
 	partNorm2
 )
@@ -141,7 +146,6 @@ func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 	ws := &Workspace{trunk: t, pool: pool, mode: mode, max: size}
 	rows := size.Rows
 	ws.off = make([]int32, 1, size.Seqs+1)
-	ws.probOff = make([]int, 0, size.Seqs)
 	ws.chunks = make([]chunk, 0, size.Seqs)
 	ws.segs = make([]segment, 0, size.Seqs)
 	ws.X = a.F32(rows * t.Dim)
@@ -149,40 +153,58 @@ func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 	if mode == Infer {
 		return ws
 	}
-	ws.Out, ws.DOut = a.F32(rows*t.Dim), a.F32(rows*t.Dim)
+	ws.DOut, ws.finalMean, ws.finalRstd = a.F32(rows*t.Dim), a.F32(rows), a.F32(rows)
+	if ws.inHalves() {
+		for i := range t.Blocks {
+			ws.halves = append(ws.halves, t.placeHalves(a, rows, i < size.Recompute))
+		}
+		ws.finalHalves = a.Half(rows * t.Dim)
+		return ws
+	}
+	ws.Out, ws.final = a.F32(rows*t.Dim), a.F32(rows*t.Dim)
 	ws.saves = make([]saved, len(t.Blocks))
 	for i := range ws.saves {
 		if i >= size.Recompute {
-			ws.saves[i] = t.placeSaved(a, rows, size.probs(t, rows))
+			ws.saves[i] = t.placeSaved(a, rows, true)
 		}
 		ws.saves[i].x = ws.X
 		if i > 0 {
 			ws.saves[i].x = a.F32(rows * t.Dim)
 		}
 	}
-	ws.final, ws.finalMean, ws.finalRstd = a.F32(rows*t.Dim), a.F32(rows), a.F32(rows)
 	return ws
 }
+
+// inHalves says that what waits for the backward pass are halves.
+func (ws *Workspace) inHalves() bool { return ws.trunk.precision != F32 }
 
 // placeWork lays out what is in use only inside Forward and Backward.
 func (ws *Workspace) placeWork(a *arena.Arena) {
 	t, size, d := ws.trunk, ws.max, ws.trunk.Dim
-	chunk := min(size.Rows, chunkRows(d)+size.Tokens) // rows of the largest
+	chunk := ws.largestChunk()
+	wide := max(t.Hidden, 3*d)
 	ws.scratch = make([]scratch, ws.pool.Workers())
-	panel := max(kernels.PanelLen(t.headDim(), size.Tokens), kernels.PanelLen(size.Tokens, t.headDim()))
 	for i := range ws.scratch {
 		w := &ws.scratch[i]
-		w.norm, w.gelu, w.probs = a.F32(chunk*d), a.F32(chunk*t.Hidden), a.F32(size.Tokens*size.Tokens)
-		w.panelA.Data, w.panelB.Data = a.F32(panel), a.F32(panel)
-		if ws.mode == Infer || size.Recompute > 0 {
-			w.infer = t.placeSaved(a, chunk, 0)
+		w.norm, w.gelu = a.F32(chunk*d), a.F32(chunk*t.Hidden)
+		if t.Heads > 0 {
+			w.attention = a.F32(kernels.AttentionScratch(size.Tokens, d, t.Heads))
+		}
+		if ws.mode == Infer || size.Recompute > 0 || ws.inHalves() {
+			w.block = t.placeSaved(a, chunk, ws.mode == Train && ws.inHalves())
 		}
 		if ws.mode == Train {
 			w.dAtt = a.F32(chunk * d)
 		}
+		if t.precision == I8 {
+			w.int8, w.scale = a.Int8(max(chunk, d)*wide), a.F32(max(chunk, wide))
+		}
 	}
-	ws.panels = t.placePanels(a, ws.mode == Train)
-	ws.packs, ws.ahead = t.packPieces()
+	ws.panels = t.placePanels(a)
+	ws.packs, ws.ahead = t.packPieces(ws.mode)
+	if t.precision == I8 {
+		ws.int8 = t.placeInt8(a, ws.mode, ws.segmentChunks(), chunk)
+	}
 	if ws.mode == Infer {
 		return
 	}
@@ -190,59 +212,74 @@ func (ws *Workspace) placeWork(a *arena.Arena) {
 	if size.Segment > 0 {
 		rows = min(rows, size.Segment+chunk)
 	}
-	if size.Recompute > 0 {
-		ws.again = t.placeSaved(a, rows, size.probs(t, rows))
+	if size.Recompute > 0 || ws.inHalves() {
+		ws.again = t.placeSaved(a, rows, true)
 	}
-	panels := func(n int) kernels.Panels { return kernels.Panels{Data: a.F32(kernels.PanelLen(rows, n))} }
-	ws.grads = &gradients{
-		dOut: a.F32(rows * d), dMid: a.F32(rows * d), dn2: a.F32(rows * d), dh: a.F32(rows * t.Hidden),
-		xFC1: panels(d), xFC2: panels(t.Hidden),
+	if ws.inHalves() {
+		ws.again.x = a.F32(rows * d)
 	}
-	if g := ws.grads; t.Heads > 0 {
-		g.dn1, g.dqkv, g.xQKV, g.xProj = a.F32(rows*d), a.F32(rows*3*d), panels(d), panels(d)
-	}
-	ws.parts = t.parts()
-}
-
-// placeSaved lays out a block's activations but for x, with room for probs attention weights.
-func (t *Trunk) placeSaved(a *arena.Arena, rows, probs int) saved {
-	d := t.Dim
-	s := saved{mid: a.F32(rows * d), h: a.F32(rows * t.Hidden), mean2: a.F32(rows), rstd2: a.F32(rows)}
+	g := &gradients{dOut: a.F32(rows * d), dMid: a.F32(rows * d), dn2: a.F32(rows * d), dh: a.F32(rows * t.Hidden)}
 	if t.Heads > 0 {
-		s.qkv, s.att, s.mean1, s.rstd1 = a.F32(rows*3*d), a.F32(rows*d), a.F32(rows), a.F32(rows)
+		g.dn1, g.dqkv = a.F32(rows*d), a.F32(rows*3*d)
 	}
-	if probs > 0 {
-		s.probs = a.F32(probs)
+	for i, l := range t.Blocks[0].linears() {
+		if l != nil && layer(i) != proj && !ws.usesInt8(l) {
+			g.x[i] = a.F32(rows * l.In)
+		}
 	}
-	return s
+	ws.grads = g
+	ws.placeParts()
 }
 
-// probs is the most attention weights of rows tokens: sequences as long as they may be, until the rows are used up.
-func (s Size) probs(t *Trunk, rows int) int {
-	long := rows / s.Tokens
-	rest := rows - long*s.Tokens
-	return t.Heads * (long*s.Tokens*s.Tokens + rest*rest)
+// largestChunk is how many rows a chunk has at most.
+func (ws *Workspace) largestChunk() int {
+	if g := ws.group(); g > 0 {
+		return min(ws.max.Rows, g*ws.max.Tokens)
+	}
+	return min(ws.max.Rows, chunkRows(ws.trunk.Dim)+ws.max.Tokens)
 }
 
-// parts cuts a block's parameter gradients into tasks, the largest first so that the last to finish is small.
-func (t *Trunk) parts() (ps []part) {
-	b := t.Blocks[0]
-	for _, l := range []struct {
-		id byte
-		*Linear
-	}{{partFC2, b.FC2}, {partFC1, b.FC1}, {partQKV, b.QKV}, {partProj, b.Proj}} {
-		if l.Linear == nil {
+// group is how many sequences a chunk has if it is a group of int8 weight gradients; 0: it is not.
+func (ws *Workspace) group() int {
+	if ws.trunk.precision != I8 || ws.mode == Infer {
+		return 0
+	}
+	return Group(ws.max.Tokens)
+}
+
+// segmentChunks is how many groups a segment has at most: enough to fill it if sequences are half as long as they may be.
+func (ws *Workspace) segmentChunks() int {
+	g := ws.group()
+	if g == 0 {
+		return 0
+	}
+	n := (ws.max.Seqs + g - 1) / g
+	if s := ws.max.Segment; s > 0 {
+		n = min(n, max(1, 2*s/(g*ws.max.Tokens)))
+	}
+	return n
+}
+
+// placeParts cuts a block's parameter gradients into tasks, the largest first so that the last to finish is small.
+func (ws *Workspace) placeParts() {
+	layers := ws.trunk.Blocks[0].linears()
+	for _, id := range []layer{fc2, fc1, qkv, proj} {
+		l := layers[id]
+		if l == nil {
 			continue
 		}
 		step := l.gradRows()
+		if ws.usesInt8(l) {
+			step = l.int8Rows()
+		}
 		for m := 0; m < l.Out; m += step {
-			ps = append(ps, part{l.id, m, min(m+step, l.Out)})
+			ws.parts = append(ws.parts, part{partLinear, id, m, min(m+step, l.Out)})
 		}
 	}
-	if t.Heads > 0 {
-		ps = append(ps, part{layer: partNorm1})
+	if ws.trunk.Heads > 0 {
+		ws.parts = append(ws.parts, part{what: partNorm1})
 	}
-	return append(ps, part{layer: partNorm2})
+	ws.parts = append(ws.parts, part{what: partNorm2})
 }
 
 // SetSequences says which rows belong together: sequence s has rows off[s]..off[s+1], off[0] = 0.
@@ -252,28 +289,41 @@ func (ws *Workspace) SetSequences(off []int32) {
 		panic("vit: SetSequences: more than the workspace was made for")
 	}
 	ws.off = append(ws.off[:0], off...)
-	ws.probOff, ws.chunks, ws.segs = ws.probOff[:0], ws.chunks[:0], ws.segs[:0]
-	target, probs := chunkRows(ws.trunk.Dim), 0
+	ws.chunks, ws.segs = ws.chunks[:0], ws.segs[:0]
+	target, group, most := chunkRows(ws.trunk.Dim), ws.group(), ws.segmentChunks()
 	c, g := chunk{}, segment{}
 	for s := range seqs {
-		t := int(off[s+1] - off[s])
-		if t < 1 || t > ws.max.Tokens {
+		if t := int(off[s+1] - off[s]); t < 1 || t > ws.max.Tokens {
 			panic("vit: SetSequences: a sequence is empty or too long")
 		}
-		ws.probOff = append(ws.probOff, probs)
-		probs += ws.trunk.Heads * t * t
 		c.seq1, c.row1 = s+1, int(off[s+1])
-		if c.row1-c.row0 < target && s+1 < seqs {
+		full := c.row1-c.row0 >= target
+		if group > 0 {
+			full = c.seq1-c.seq0 == group
+		}
+		if !full && s+1 < seqs {
 			continue
 		}
 		ws.chunks = append(ws.chunks, c)
 		g.chunk1, g.row1 = len(ws.chunks), c.row1
 		c = chunk{seq0: s + 1, row0: c.row1}
-		if s+1 == seqs || ws.max.Segment > 0 && g.row1-g.row0 >= ws.max.Segment {
+		if s+1 == seqs || ws.max.Segment > 0 && g.row1-g.row0 >= ws.max.Segment || g.chunk1-g.chunk0 == most {
 			ws.segs = append(ws.segs, g)
-			g = segment{chunk0: g.chunk1, row0: g.row1, prob0: probs}
+			g = segment{chunk0: g.chunk1, row0: g.row1}
 		}
 	}
+}
+
+// SetNoise names the rounding by chance of the next Backward: a key, fresh for every step and workspace, and the number
+// that the first sequence has in the step's batch, a multiple of Group. Only int8 gradients are rounded by chance.
+func (ws *Workspace) SetNoise(key uint32, first int) {
+	if ws.int8 == nil {
+		return
+	}
+	if first%ws.group() != 0 {
+		panic("vit: SetNoise: a batch begins inside a group")
+	}
+	ws.int8.noise, ws.int8.first = key, first
 }
 
 // Rows is how many rows the present sequences have together.
@@ -304,16 +354,19 @@ func (ws *Workspace) Forward() {
 // pack packs the present block's weights, pieces [first, end), if the trunk does not keep them packed.
 func (ws *Workspace) pack(first, end int) {
 	if len(ws.packs) > 0 {
-		ws.panels.lend(ws.trunk.Blocks[ws.block])
+		if ws.int8 == nil {
+			ws.panels.lend(ws.trunk.Blocks[ws.block])
+		}
 		ws.do(taskPack, first, end)
 	}
 }
 
 // Backward fills DX from DOut and adds to every parameter's gradient. It follows a Forward in Train mode.
 func (ws *Workspace) Backward() {
-	g, d := ws.grads, ws.trunk.Dim
-	ws.do(taskFinalNormParams, 0, (d+normColumns-1)/normColumns)
-	ws.do(taskFinalNorm, 0, len(ws.chunks))
+	for _, ws.seg = range ws.segs {
+		ws.do(taskFinalNorm, ws.seg.chunk0, ws.seg.chunk1)
+		ws.do(taskFinalNormParams, 0, (ws.trunk.Dim+normColumns-1)/normColumns)
+	}
 	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= 0; ws.block-- {
 		first := ws.ahead
 		if ws.recomputed() {
@@ -321,13 +374,7 @@ func (ws *Workspace) Backward() {
 		}
 		ws.pack(first, len(ws.packs))
 		for _, ws.seg = range ws.segs {
-			rows := ws.seg.row1 - ws.seg.row0
-			g.xFC1.SetShape(rows, d)
-			g.xFC2.SetShape(rows, ws.trunk.Hidden)
-			if ws.trunk.Heads > 0 {
-				g.xQKV.SetShape(rows, d)
-				g.xProj.SetShape(rows, d)
-			}
+			ws.turn()
 			ws.do(taskBlock, ws.seg.chunk0, ws.seg.chunk1)
 			ws.do(taskWeights, 0, len(ws.parts))
 		}
@@ -338,63 +385,79 @@ func (ws *Workspace) Backward() {
 // recomputed says that of the present block only the input was kept.
 func (ws *Workspace) recomputed() bool { return ws.block < ws.max.Recompute }
 
-// kept is what backward needs of the present block: of the whole batch, or computed anew for the present segment.
-func (ws *Workspace) kept() (*saved, origin) {
-	if ws.recomputed() {
-		return &ws.again, origin{ws.seg.row0, ws.seg.prob0}
+// turn sets kept for the present block and segment.
+func (ws *Workspace) turn() {
+	switch {
+	case ws.inHalves():
+		ws.kept, ws.keptRow = ws.again, ws.seg.row0
+	case ws.recomputed():
+		ws.kept, ws.keptRow = ws.again, ws.seg.row0
+		ws.kept.x = ws.saves[ws.block].x[ws.seg.row0*ws.trunk.Dim:]
+	default:
+		ws.kept, ws.keptRow = ws.saves[ws.block], 0
 	}
-	return &ws.saves[ws.block], origin{}
 }
 
 // Run is one task of the present pass.
 func (ws *Workspace) Run(n, worker int) {
 	n += ws.first
 	w := &ws.scratch[worker]
-	t, d := ws.trunk, ws.trunk.Dim
 	switch ws.what {
 	case taskPack:
-		p := ws.packs[n]
-		t.Blocks[ws.block].linears()[p.layer].packPanels(p.backward, p.p0, p.p1)
+		ws.packPiece(ws.packs[n], w)
 	case taskForward:
 		ws.forwardChunk(ws.chunks[n], w)
-	case taskFinalNormParams:
-		c0 := n * normColumns
-		kernels.AddLayerNormParamGrad(t.Norm.Gain.Grad, t.Norm.Bias.Grad, ws.DOut, ws.final, ws.finalMean, ws.finalRstd,
-			ws.Rows(), d, c0, min(c0+normColumns, d))
 	case taskFinalNorm:
-		c := ws.chunks[n]
-		lo, hi := c.row0*d, c.row1*d
-		dx := w.norm[:hi-lo]
-		clear(dx)
-		kernels.AddLayerNormGrad(dx, ws.DOut[lo:hi], ws.final[lo:hi], t.Norm.Gain.Value, ws.finalMean[c.row0:],
-			ws.finalRstd[c.row0:], c.row1-c.row0, d)
-		copy(ws.DOut[lo:hi], dx)
+		ws.finalNormGrad(ws.chunks[n])
+	case taskFinalNormParams:
+		t, c0 := ws.trunk, n*normColumns
+		r0, rows := ws.seg.row0, ws.seg.row1-ws.seg.row0
+		kernels.AddLayerNormParamGrad(t.Norm.Gain.Grad, t.Norm.Bias.Grad, ws.grads.dn2, ws.finalInput(r0), ws.finalMean[r0:],
+			ws.finalRstd[r0:], rows, t.Dim, c0, min(c0+normColumns, t.Dim))
 	case taskBlock:
-		ws.backwardChunk(ws.chunks[n], w)
+		ws.backwardChunk(ws.chunks[n], n-ws.seg.chunk0, w)
 	case taskWeights:
-		ws.weights(ws.parts[n])
+		ws.weightPart(ws.parts[n], w)
 	}
 }
 
-// weights adds one part of the present block's parameter gradients, for the rows of the present segment.
-func (ws *Workspace) weights(p part) {
-	b, g := ws.trunk.Blocks[ws.block], ws.grads
-	d, rows := ws.trunk.Dim, ws.seg.row1-ws.seg.row0
-	s, at := ws.kept()
-	r := ws.seg.row0 - at.row
-	switch p.layer {
-	case partQKV:
-		b.QKV.addParamGrad(g.dqkv[:rows*3*d], &g.xQKV, p.m0, p.m1)
-	case partProj:
-		b.Proj.addParamGrad(g.dMid[:rows*d], &g.xProj, p.m0, p.m1)
-	case partFC1:
-		b.FC1.addParamGrad(g.dh[:rows*ws.trunk.Hidden], &g.xFC1, p.m0, p.m1)
-	case partFC2:
-		b.FC2.addParamGrad(g.dOut[:rows*d], &g.xFC2, p.m0, p.m1)
+// finalInput is the final norm's input from a row of the present segment on.
+func (ws *Workspace) finalInput(row int) []float32 {
+	if ws.inHalves() {
+		return ws.again.x[(row-ws.seg.row0)*ws.trunk.Dim:]
+	}
+	return ws.final[row*ws.trunk.Dim:]
+}
+
+// finalNormGrad turns a chunk of DOut into the gradient by the final norm's input; dn2 gets what it was.
+func (ws *Workspace) finalNormGrad(c chunk) {
+	t, d := ws.trunk, ws.trunk.Dim
+	lo, hi := c.row0*d, c.row1*d
+	x, dx, dy := ws.finalInput(c.row0)[:hi-lo], ws.DOut[lo:hi], ws.grads.dn2[(c.row0-ws.seg.row0)*d:][:hi-lo]
+	if ws.inHalves() {
+		fp.DecodeHalf(x, ws.finalHalves[lo:hi])
+	}
+	copy(dy, dx)
+	clear(dx)
+	kernels.AddLayerNormGrad(dx, dy, x, t.Norm.Gain.Value, ws.finalMean[c.row0:], ws.finalRstd[c.row0:], c.row1-c.row0, d)
+}
+
+// weightPart adds one part of the present block's parameter gradients, for the rows of the present segment.
+func (ws *Workspace) weightPart(p part, w *scratch) {
+	b, g, s := ws.trunk.Blocks[ws.block], ws.grads, &ws.kept
+	d, rows, r := ws.trunk.Dim, ws.seg.row1-ws.seg.row0, ws.seg.row0-ws.keptRow
+	switch p.what {
 	case partNorm1:
-		x := ws.saves[ws.block].x[ws.seg.row0*d:]
-		kernels.AddLayerNormParamGrad(b.Norm1.Gain.Grad, b.Norm1.Bias.Grad, g.dn1, x, s.mean1[r:], s.rstd1[r:], rows, d, 0, d)
+		kernels.AddLayerNormParamGrad(b.Norm1.Gain.Grad, b.Norm1.Bias.Grad, g.dn1, s.x[r*d:], s.mean1[r:], s.rstd1[r:], rows, d, 0, d)
+		return
 	case partNorm2:
 		kernels.AddLayerNormParamGrad(b.Norm2.Gain.Grad, b.Norm2.Bias.Grad, g.dn2, s.mid[r*d:], s.mean2[r:], s.rstd2[r:], rows, d, 0, d)
+		return
 	}
+	x := g.x[p.layer]
+	if p.layer == proj {
+		x = s.att[r*d:]
+	}
+	dy := [...][]float32{qkv: g.dqkv, proj: g.dMid, fc1: g.dh, fc2: g.dOut}[p.layer]
+	ws.weights(dy, x, b.linears()[p.layer], p.layer, p.m0, p.m1, w)
 }

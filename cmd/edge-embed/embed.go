@@ -40,8 +40,7 @@ func (o *options) run(ctx context.Context) error {
 	decoders, lim := o.decodePlan(here, workers)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	spec := pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}
-	s.feed = startFeed(ctx, o.pictures(), spec, s.batch.size()+decoders, decoders, lim)
+	s.feed = startFeed(ctx, o.pictures(), pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}, s.batch.size()+decoders, decoders, lim)
 
 	var ended error
 	err = o.writeTo(func(w io.Writer, flush func() error) error {
@@ -83,7 +82,7 @@ func (o *options) run(ctx context.Context) error {
 
 // pixelBytes is how much a batch's pixels take unless --batch says otherwise.
 const (
-	pixelBytes   = 16 << 20
+	pixelBytes   = 4 << 20
 	defaultBatch = 32
 )
 
@@ -92,7 +91,7 @@ func (o *options) batchSize(c vit.Config) int {
 	if o.batch > 0 {
 		return o.batch
 	}
-	return min(max(pixelBytes/(4*c.PixelLen()), 1), defaultBatch)
+	return min(max(pixelBytes/c.PixelLen(), 1), defaultBatch)
 }
 
 // writeTo calls write with the output: standard output, which flush empties, or a file that takes its name when write
@@ -168,7 +167,7 @@ func (s *session) embedAll(ctx context.Context) error {
 func (s *session) take(p *slot) error {
 	switch {
 	case p.err == nil:
-		s.batch.add(p.path, p.px)
+		s.batch.add(p.path, p.pix)
 		if s.batch.full() {
 			return s.embed()
 		}
@@ -213,11 +212,11 @@ type batch struct {
 	rows  rows
 	done  int64 // rows written
 
-	pass  *quant.Pass
+	pass  quant.Embedder
 	n     int // pictures waiting
 	per   int // values a picture
 	paths []string
-	px    []float32 // [size, 3, S, S]
+	pix   []uint8   // [size, S, S, 3]
 	out   []float32 // [size, shape]
 }
 
@@ -227,7 +226,7 @@ func newBatch(m *quant.Model, pool *parallel.Pool, size int, tokens, l2 bool) *b
 	if tokens {
 		b.shape.Tokens = c.Tokens()
 	}
-	b.px, b.out = make([]float32, size*b.per), make([]float32, size*b.shape.len())
+	b.pix, b.out = make([]uint8, size*b.per), make([]float32, size*b.shape.len())
 	return b
 }
 
@@ -235,9 +234,9 @@ func (b *batch) size() int  { return len(b.paths) }
 func (b *batch) full() bool { return b.n == b.size() }
 
 // add takes a copy of a picture's pixels; the batch must not be full.
-func (b *batch) add(path string, px []float32) {
+func (b *batch) add(path string, pix []uint8) {
 	b.paths[b.n] = path
-	copy(b.px[b.n*b.per:][:b.per], px)
+	copy(b.pix[b.n*b.per:][:b.per], pix)
 	b.n++
 }
 
@@ -247,9 +246,9 @@ func (b *batch) flush(yield func(error) bool) {
 	n := b.n
 	b.n = 0
 	if b.shape.Tokens > 0 {
-		b.pass.Tokens(b.out, b.px, n)
+		b.pass.Tokens(b.out, b.pix, n)
 	} else {
-		b.pass.Embed(b.out, b.px, n)
+		b.pass.Embed(b.out, b.pix, n)
 	}
 	for i, path := range b.paths[:n] {
 		v := b.out[i*b.shape.len():][:b.shape.len()]

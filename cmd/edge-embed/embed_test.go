@@ -40,11 +40,26 @@ func encoder(t testing.TB) *vit.Encoder {
 	return e
 }
 
+// quantised is that network in fixed point.
+func quantised(t testing.TB) *quant.Encoder {
+	t.Helper()
+	e := encoder(t)
+	pool := parallel.New(1)
+	defer pool.Close()
+	pix := make([]uint8, 2*e.Config.PixelLen())
+	for i := range pix {
+		pix[i] = uint8(i * i >> 3)
+	}
+	q, _, err := quant.Calibrate(e, pool, pix, 2)
+	require.NoError(t, err)
+	return q
+}
+
 // model writes that network in int8 and returns its file.
 func model(t testing.TB) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, quant.Write(&b, quant.Quantize(encoder(t)), map[string]string{"training": `{"steps":0}`}))
+	require.NoError(t, quant.Write(&b, quantised(t), map[string]string{"training": `{"steps":0}`}))
 	return write(t, filepath.Join(t.TempDir(), "model.safetensors"), b.Bytes())
 }
 
@@ -123,25 +138,24 @@ func floats(t testing.TB, b []byte) []float32 {
 	return v
 }
 
-// What the encoder says about each picture, without any of this program but the normalisation.
+// What the encoder says about each picture, without any of this program.
 func expected(t testing.TB, dir string, n int, tokens bool) (all []float32) {
 	t.Helper()
 	c := encoder(t).Config
 	pool := parallel.New(1)
 	defer pool.Close()
-	pass := quant.Quantize(encoder(t)).NewPass(pool, 1)
+	pass := quantised(t).NewPass(pool)
 	pre := pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std})
-	px := make([]float32, c.PixelLen())
 	for i := range n {
 		img, err := pixels.Load(filepath.Join(dir, fmt.Sprintf("%02d.png", i)), pixels.Limits{})
 		require.NoError(t, err)
-		pre.Preprocess(px, img)
+		pix := pre.Crop(img).Pix
 		v := make([]float32, c.Dim)
 		if tokens {
 			v = make([]float32, c.Tokens()*c.Dim)
-			pass.Tokens(v, px, 1)
+			pass.Tokens(v, pix, 1)
 		} else {
-			pass.Embed(v, px, 1)
+			pass.Embed(v, pix, 1)
 		}
 		all = append(all, v...)
 	}
@@ -459,9 +473,9 @@ func TestEmbedAllocatesNothing(t *testing.T) {
 	require.NoError(t, err)
 	pool := parallel.New(2)
 	defer pool.Close()
-	px := make([]float32, m.Config().PixelLen())
-	for i := range px {
-		px[i] = float32(i%17) - 8
+	pix := make([]uint8, m.Config().PixelLen())
+	for i := range pix {
+		pix[i] = uint8(i * 17)
 	}
 	for _, format := range []string{"jsonl", "csv", "f32"} {
 		for _, tokens := range []bool{false, true} {
@@ -471,7 +485,7 @@ func TestEmbedAllocatesNothing(t *testing.T) {
 			yield := func(err error) bool { panic(err) }
 			once := func() {
 				for range 3 {
-					b.add("a \"name\".png", px)
+					b.add("a \"name\".png", pix)
 				}
 				b.flush(yield)
 			}

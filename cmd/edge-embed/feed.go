@@ -89,8 +89,8 @@ func entries(r io.Reader, null bool) iter.Seq2[string, error] {
 type slot struct {
 	path  string
 	err   error
-	px    []float32     // [3, S, S], normalised
-	ready chan struct{} // one token when err and px are final
+	pix   []uint8       // [S, S, 3]
+	ready chan struct{} // one token when err and pix are final
 }
 
 // feed decodes pictures ahead of their use. Slots arrive at next in input order; whoever took one waits for its ready
@@ -103,7 +103,7 @@ func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixe
 	lim.MinSide = spec.MinSide()
 	f := &feed{next: make(chan *slot, slots), free: make(chan *slot, slots)}
 	for range slots {
-		f.free <- &slot{px: make([]float32, 3*spec.Size*spec.Size), ready: make(chan struct{}, 1)}
+		f.free <- &slot{pix: make([]uint8, 3*spec.Size*spec.Size), ready: make(chan struct{}, 1)}
 	}
 	work := make(chan *slot, slots)
 	go func() {
@@ -130,7 +130,7 @@ func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixe
 			pre := pixels.NewPreprocessor(spec)
 			for s := range work {
 				if s.err = ctx.Err(); s.err == nil {
-					s.err = decode(pre, s.px, s.path, lim)
+					s.err = decode(pre, s.pix, s.path, lim)
 				}
 				s.ready <- struct{}{}
 			}
@@ -139,10 +139,10 @@ func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixe
 	return f
 }
 
-func decode(pre *pixels.Preprocessor, px []float32, path string, lim pixels.Limits) error {
+func decode(pre *pixels.Preprocessor, pix []uint8, path string, lim pixels.Limits) error {
 	img, err := pixels.Load(path, lim)
 	if err == nil {
-		pre.Preprocess(px, img)
+		copy(pix, pre.Crop(img).Pix)
 	}
 	return err
 }

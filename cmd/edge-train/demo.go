@@ -138,7 +138,8 @@ func (f *demoFlags) neighbours(ctx context.Context, io streams, pictures, model,
 	}
 	pool := parallel.New(n)
 	defer pool.Close()
-	z := newFeaturizer(pool, pixels.Limits{}, m.Config(), m.NewEmbedder(pool, featureBatch))
+	z := newFeaturizer(pool, pixels.Limits{}, m.Config())
+	z.exported = m.NewEmbedder(pool, featureBatch)
 	x, err := z.features(ctx, l, fatal, func(int) {})
 	if err != nil {
 		return err

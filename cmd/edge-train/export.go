@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,10 +25,8 @@ import (
 	"edgejepa/vit/pixels"
 )
 
-const (
-	calibrationPictures = 64   // that set scales and corrections
-	reportPictures      = 1000 // others, that the report is about
-)
+// calibrationPictures is how many set scales and corrections. The report is about others.
+const calibrationPictures = 64
 
 type exportFlags struct {
 	model, out, format, encoder string
@@ -34,17 +35,19 @@ type exportFlags struct {
 	force, quiet                bool
 	threads                     int
 	seed                        uint64
+	reportPictures              int
 	maxMegapixels               float64
 }
 
 // exportReport is what export --report writes.
 type exportReport struct {
-	Format      string             `json:"format"`
-	Encoder     string             `json:"encoder"`
-	Bytes       int64              `json:"bytes"`
-	Parameters  int64              `json:"parameters"`
-	Calibration *quant.Calibration `json:"calibration,omitempty"`
-	Fidelity    *fidelity          `json:"fidelity,omitempty"`
+	Format       string             `json:"format"`
+	Encoder      string             `json:"encoder"`
+	Bytes        int64              `json:"bytes"`
+	Parameters   int64              `json:"parameters"`
+	Milliseconds float64            `json:"milliseconds_a_picture"` // one picture at a time on one thread of this machine, decoded
+	Calibration  *quant.Calibration `json:"calibration,omitempty"`
+	Fidelity     *fidelity          `json:"fidelity,omitempty"`
 }
 
 // fidelity compares the exported network with its f32 original, on pictures that did not calibrate it.
@@ -55,6 +58,8 @@ type fidelity struct {
 	KNN           *float64 `json:"knn,omitempty"`            // of the exported network, in percent, where there are labels
 	KNNFloat      *float64 `json:"knn_f32,omitempty"`
 	KNNOther      *float64 `json:"knn_other_encoder,omitempty"` // of the run's other encoder in f32
+	Linear        *float64 `json:"linear,omitempty"`            // the linear probe, likewise
+	LinearFloat   *float64 `json:"linear_f32,omitempty"`
 }
 
 func exportCommand(io streams) *cobra.Command {
@@ -81,6 +86,7 @@ lie in one sub-folder a class.`,
 	fs.BoolVar(&f.force, "force", false, "overwrite --out")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores)")
 	fs.Uint64Var(&f.seed, "seed", 0, "which pictures calibrate and which are reported about")
+	fs.IntVar(&f.reportPictures, "report-pictures", 1000, "how many pictures the report compares")
 	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
 	return c
@@ -94,6 +100,8 @@ func (f *exportFlags) check() error {
 		return cli.Usagef("--format %q: choose int8, f16 or f32", f.format)
 	case f.encoder != "context" && f.encoder != "target":
 		return cli.Usagef("--encoder %q: choose context or target", f.encoder)
+	case f.reportPictures < 2 || f.reportPictures > 1e6:
+		return cli.Usagef("--report-pictures is %d: it must lie in 2..1000000", f.reportPictures)
 	case f.format == "int8" && len(f.calibrate) == 0:
 		return cli.Usagef("int8 needs --calibrate DIR: pictures like those that will be embedded (any few dozen will do)")
 	}
@@ -183,6 +191,9 @@ func (e *exporter) write(ctx context.Context, limits pixels.Limits, meta map[str
 		return err
 	}
 	e.report.Bytes = st.Size()
+	if e.report.Milliseconds, err = timed(f.out); err != nil {
+		return err
+	}
 	if f.format != "int8" && len(f.calibrate) > 0 {
 		if err := e.compareFile(ctx, limits); err != nil {
 			return err
@@ -229,7 +240,10 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 	if len(read) == 0 {
 		return nil, fmt.Errorf("none of the %d pictures for calibration can be read", cut)
 	}
-	q, cal := quant.Calibrate(e.enc, e.pool, z.px, len(read))
+	q, cal, err := quant.Calibrate(e.enc, e.pool, z.crops, len(read))
+	if err != nil {
+		return nil, err
+	}
 	e.report.Calibration = &cal
 
 	rest := labelled{paths: all.paths[cut:], classes: all.classes}
@@ -241,17 +255,18 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 		return q, nil
 	}
 	layers := z.decode(rest.paths[:min(calibrationPictures, len(rest.paths))], e.skip)
-	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.px, len(layers)), LayerPictures: len(layers)}
-	return q, e.measure(ctx, limits, rest, q.NewPass(e.pool, featureBatch))
+	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.crops, len(layers)), LayerPictures: len(layers)}
+	return q, e.measure(ctx, limits, rest, q.NewPass(e.pool))
 }
 
 // measure fills the report's fidelity from the embeddings of pictures by the original and by what was exported.
-func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled, exported embedder) error {
+func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled, exported quant.Embedder) error {
 	labels := l.y != nil
 	if !labels {
 		l.y = make([]int32, len(l.paths))
 	}
-	z := newFeaturizer(e.pool, limits, e.enc.Config, e.enc.NewPass(e.pool, featureBatch), exported, e.other.NewPass(e.pool, featureBatch))
+	z := newFeaturizer(e.pool, limits, e.enc.Config, e.enc.NewPass(e.pool, featureBatch), e.other.NewPass(e.pool, featureBatch))
+	z.exported = exported
 	x, err := z.features(ctx, l, e.skip, func(done int) {
 		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(l.paths)), Images: int64(done)})
 	})
@@ -263,7 +278,7 @@ func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled
 	return nil
 }
 
-// pictures draws up to calibrationPictures + reportPictures of the --calibrate pictures. Labels come with them when
+// pictures draws up to calibrationPictures + --report-pictures of the --calibrate pictures. Labels come with them when
 // there is one folder with one sub-folder a class.
 func (e *exporter) pictures() (labelled, error) {
 	var all labelled
@@ -285,7 +300,7 @@ func (e *exporter) pictures() (labelled, error) {
 		return all, cli.Usagef("--calibrate: no pictures under %v", e.flags.calibrate)
 	}
 	r := rng.New(e.flags.seed, rng.PurposeCalibrate, 0, 0)
-	n := min(len(all.paths), calibrationPictures+reportPictures)
+	n := min(len(all.paths), calibrationPictures+e.flags.reportPictures)
 	for i := range n {
 		j := i + r.IntN(len(all.paths)-i)
 		all.paths[i], all.paths[j] = all.paths[j], all.paths[i]
@@ -300,13 +315,13 @@ func (e *exporter) pictures() (labelled, error) {
 	return all, nil
 }
 
-// measure compares features: x holds those of the f32 network, of the exported one and of the run's other encoder.
+// measure compares features: x holds those of the f32 network, of the run's other encoder and of the exported network.
 func (f *fidelity) measure(pool *parallel.Pool, x []probe.Features, labels bool, seed uint64) {
-	cos := cosines(x[0], x[1], make([]float64, x[0].D))
+	cos := cosines(x[0], x[2], make([]float64, x[0].D))
 	f.Pictures, f.LeastCosine, f.MeanCosine = x[0].N, slices.Min(cos), mean(cos)
-	cos = cosines(x[0], x[1], centre(x[0]))
+	cos = cosines(x[0], x[2], centre(x[0]))
 	f.LeastCentred, f.MeanCentred = slices.Min(cos), mean(cos)
-	a, b := nearest(x[0]), nearest(x[1])
+	a, b := nearest(x[0]), nearest(x[2])
 	same := 0
 	for i := range a {
 		if a[i] == b[i] {
@@ -322,11 +337,41 @@ func (f *fidelity) measure(pool *parallel.Pool, x []probe.Features, labels bool,
 		v := probe.KNN(pool, x.Rows(train), x.Rows(test), neighbours, temperature)
 		return &v
 	}
-	f.KNNFloat, f.KNN, f.KNNOther = figure(x[0]), figure(x[1]), figure(x[2])
+	f.KNNFloat, f.KNNOther, f.KNN = figure(x[0]), figure(x[1]), figure(x[2])
+	linear := func(x probe.Features) *float64 {
+		v := probe.Linear(pool, x.Rows(train), x.Rows(test))
+		return &v
+	}
+	f.LinearFloat, f.Linear = linear(x[0]), linear(x[2])
+}
+
+// timed is how many milliseconds the model in a file takes for a picture that is decoded, on one thread: the least of
+// several runs, for other programs may be at work.
+func timed(path string) (float64, error) {
+	m, err := quant.OpenModel(path, vit.ContextPrefix)
+	if err != nil {
+		return 0, err
+	}
+	pool := parallel.New(1)
+	defer pool.Close()
+	c, p := m.Config(), m.NewEmbedder(pool, 1)
+	pix, v := make([]uint8, c.PixelLen()), make([]float32, c.Dim)
+	for i := range pix {
+		pix[i] = uint8(i * 7)
+	}
+	const runs, enough = 5, 300 * time.Millisecond
+	least := time.Duration(math.MaxInt64)
+	for i, start := 0, time.Now(); i < runs || (i < 100 && time.Since(start) < enough); i++ {
+		from := time.Now()
+		p.Embed(v, pix, 1)
+		least = min(least, time.Since(from))
+	}
+	return least.Seconds() * 1e3, nil
 }
 
 func (r exportReport) print(w io.Writer, path string) error {
-	fmt.Fprintf(w, "%s: %s encoder as %s, %s parameters, %s\n", path, r.Encoder, r.Format, cli.Count(r.Parameters), cli.Bytes(r.Bytes))
+	fmt.Fprintf(w, "%s: %s encoder as %s, %s parameters, %s, %.3g ms a picture on one thread here\n",
+		path, r.Encoder, r.Format, cli.Count(r.Parameters), cli.Bytes(r.Bytes), r.Milliseconds)
 	f := r.Fidelity
 	if f == nil {
 		return nil
@@ -334,7 +379,33 @@ func (r exportReport) print(w io.Writer, path string) error {
 	_, err := fmt.Fprintf(w, "beside f32, on %d pictures: cosine mean %.5f, least %.5f (centred %.4f); same nearest neighbour for %.1f %%\n",
 		f.Pictures, f.MeanCosine, f.LeastCosine, f.MeanCentred, f.SameNeighbour)
 	if f.KNN != nil {
-		_, err = fmt.Fprintf(w, "k-NN %.2f %% (f32 %.2f %%, the run's other encoder in f32 %.2f %%)\n", *f.KNN, *f.KNNFloat, *f.KNNOther)
+		_, err = fmt.Fprintf(w, "k-NN %.2f %% (f32 %.2f %%, the run's other encoder in f32 %.2f %%); linear probe %.2f %% (f32 %.2f %%)\n",
+			*f.KNN, *f.KNNFloat, *f.KNNOther, *f.Linear, *f.LinearFloat)
+	}
+	if len(f.Layers) > 0 {
+		_, err = fmt.Fprintf(w, "signal to noise in dB, least to most of each kind of layer: %s; the stream behind the last block %.1f, peak %.0f %% of its range, %d values cut off\n",
+			noise(f.Layers), f.Stream[len(f.Stream)-1], 100*f.StreamPeak, f.StreamCut)
 	}
 	return err
+}
+
+// noise lists the range of the figures of each kind of layer: qkv, attn and so on.
+func noise(layers []quant.LayerSQNR) string {
+	var kinds []string
+	least, most := map[string]float64{}, map[string]float64{}
+	for _, l := range layers {
+		kind := l.Name[strings.LastIndexByte(l.Name, '.')+1:]
+		if strings.HasPrefix(l.Name, "patch") {
+			kind = "patches"
+		}
+		if _, ok := least[kind]; !ok {
+			kinds = append(kinds, kind)
+			least[kind], most[kind] = l.SQNR, l.SQNR
+		}
+		least[kind], most[kind] = min(least[kind], l.SQNR), max(most[kind], l.SQNR)
+	}
+	for i, k := range kinds {
+		kinds[i] = fmt.Sprintf("%s %.1f–%.1f", k, least[k], most[k])
+	}
+	return strings.Join(kinds, ", ")
 }

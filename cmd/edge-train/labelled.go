@@ -9,6 +9,7 @@ import (
 	"edgejepa/internal/parallel"
 	"edgejepa/jepa/data"
 	"edgejepa/jepa/probe"
+	"edgejepa/quant"
 	"edgejepa/vit"
 	"edgejepa/vit/pixels"
 )
@@ -64,18 +65,22 @@ type embedder interface {
 
 // featurizer embeds pictures with several networks of one shape, decoding each picture once.
 type featurizer struct {
+	exported quant.Embedder // one more network, the last; nil for none
+
 	pool   *parallel.Pool
 	config vit.Config
 	nets   []embedder
 	prep   []*pixels.Preprocessor // [worker]
 	limits pixels.Limits
-	px     []float32
+	px     []float32 // [batch, C, S, S]
+	crops  []uint8   // [batch, S, S, C], the same before it was normalised
 	paths  []string
 	errs   []error
 }
 
 func newFeaturizer(pool *parallel.Pool, limits pixels.Limits, c vit.Config, nets ...embedder) *featurizer {
-	f := &featurizer{pool: pool, config: c, nets: nets, limits: limits, px: make([]float32, featureBatch*c.PixelLen()), errs: make([]error, featureBatch)}
+	f := &featurizer{pool: pool, config: c, nets: nets, limits: limits, px: make([]float32, featureBatch*c.PixelLen()),
+		crops: make([]uint8, featureBatch*c.PixelLen()), errs: make([]error, featureBatch)}
 	spec := pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}
 	f.limits.MinSide = spec.MinSide()
 	for range pool.Workers() {
@@ -90,14 +95,20 @@ func (f *featurizer) Run(n, worker int) {
 	f.errs[n] = err
 	if err == nil {
 		size := f.config.PixelLen()
-		f.prep[worker].Preprocess(f.px[n*size:(n+1)*size], img)
+		crop := f.prep[worker].Crop(img)
+		copy(f.crops[n*size:], crop.Pix)
+		f.prep[worker].Normalize(f.px[n*size:(n+1)*size], crop)
 	}
 }
 
 // features returns one set of features for each network. Pictures that cannot be read go to skip and have no row.
 func (f *featurizer) features(ctx context.Context, l labelled, skip func(error), progress func(done int)) ([]probe.Features, error) {
 	d := f.config.Dim
-	out := make([]probe.Features, len(f.nets))
+	nets := f.nets
+	if f.exported != nil {
+		nets = append(nets[:len(nets):len(nets)], nil)
+	}
+	out := make([]probe.Features, len(nets))
 	for i := range out {
 		out[i].D = d
 	}
@@ -111,8 +122,12 @@ func (f *featurizer) features(ctx context.Context, l labelled, skip func(error),
 		if n == 0 {
 			continue
 		}
-		for i, p := range f.nets {
-			p.Embed(row, f.px, n)
+		for i, p := range nets {
+			if p == nil {
+				f.exported.Embed(row, f.crops, n)
+			} else {
+				p.Embed(row, f.px, n)
+			}
 			out[i].X = append(out[i].X, row[:n*d]...)
 			out[i].N += n
 			for _, r := range read {
@@ -140,6 +155,7 @@ func (f *featurizer) decode(paths []string, skip func(error)) (read []int) {
 			continue
 		}
 		copy(f.px[len(read)*size:], f.px[i*size:(i+1)*size])
+		copy(f.crops[len(read)*size:], f.crops[i*size:(i+1)*size])
 		read = append(read, i)
 	}
 	return read

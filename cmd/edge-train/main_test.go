@@ -71,7 +71,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"frobnicate"}, "unknown command"},
 		{[]string{"pretrain", pictures, "--out", out, "--preset", "huge"}, "nano, tiny, small, base"},
 		{[]string{"pretrain", pictures, "--out", out, "--image-size", "30"}, "divide"},
-		{[]string{"pretrain", pictures, "--out", out, "--precision", "f64"}, "f32"},
+		{[]string{"pretrain", pictures, "--out", out, "--precision", "f64"}, "choose one of f32, f16, int8"},
 		{[]string{"pretrain", pictures, "--out", out, "--memory", "1MiB"}, "--memory"},
 		{[]string{"pretrain", pictures, "--out", out, "--epochs", "1", "--max-steps", "2"}, "contradict"},
 		{[]string{"pretrain", pictures, "--out", out, "--ema", "1,2,3"}, "--ema"},
@@ -169,6 +169,9 @@ func TestResumeNamesWhatDiffers(t *testing.T) {
 	require.Equal(t, cli.ExitUsage, code)
 	require.Contains(t, stderr, "lr was 0.001, now 0.002")
 	require.Contains(t, stderr, "seed was 0, now 9")
+	code, _, stderr = command(t, micro(pictures, out, "--resume", "--precision", "f16")...)
+	require.Equal(t, cli.ExitUsage, code)
+	require.Contains(t, stderr, `precision was "f32", now "f16"`)
 	more := drawn(t, 5)
 	code, _, stderr = command(t, micro(more, out, "--resume")...)
 	require.Equal(t, cli.ExitUsage, code)

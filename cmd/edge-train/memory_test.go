@@ -65,6 +65,7 @@ func TestPeakStaysWithinMemory(t *testing.T) {
 	}{
 		{"64MiB", 64 << 20, []string{"--preset", "nano", "--max-steps", "2"}},
 		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--max-steps", "1"}},
+		{"48MiB", 48 << 20, []string{"--preset", "nano", "--max-steps", "2", "--precision", "f16"}},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		args := append([]string{"pretrain", pictures, "--out", out, "--batch", "128", "--threads", "2"}, j.args...)

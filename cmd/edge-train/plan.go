@@ -205,7 +205,7 @@ func (p *plan) describe(out *cli.Progress, maxTime time.Duration, parts bool) {
 	if p.timed {
 		length = fmt.Sprintf("batches of %d pictures, as many as fit into %s", c.Batch, cli.Span(maxTime))
 	}
-	out.Infof("%s: encoder %s parameters, predictor %s; %s", c.Preset, cli.Count(vit.CountParams(c.Encoder)), cli.Count(c.PredictorParams()), length)
+	out.Infof("%s in %v: encoder %s parameters, predictor %s; %s", c.Preset, c.Precision, cli.Count(vit.CountParams(c.Encoder)), cli.Count(c.PredictorParams()), length)
 	p.memory.describe(out, c, p.workers, parts)
 	if rc.Pictures < fewPictures {
 		out.Warnf("%d pictures are few: features get better with thousands", rc.Pictures)

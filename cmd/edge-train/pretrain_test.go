@@ -240,3 +240,30 @@ func TestCollapsedRunWarns(t *testing.T) {
 		require.Equal(t, warnings == 1, *last.FeatureStd < 1e-3)
 	}
 }
+
+// A run keeps its precision: it is in config.json and in the checkpoint, --resume takes it from there, and what comes out
+// serves like any other model.
+func TestPrecision(t *testing.T) {
+	pictures, dir := drawn(t, 6), t.TempDir()
+	for _, precision := range []string{"f16", "int8"} {
+		whole, parts := filepath.Join(dir, precision), filepath.Join(dir, precision+" in parts")
+		code, _, stderr := command(t, micro(pictures, whole, "--precision", precision)...)
+		require.Zero(t, code, stderr)
+		require.Contains(t, stderr, "micro in "+precision)
+		require.Equal(t, precision, storedRun(t, whole).Run.Precision.String())
+
+		again := micro(pictures, parts, "--precision", precision)
+		code, _, stderr = command(t, append(again, "--max-time", "1ms")...)
+		require.Zero(t, code, stderr)
+		code, _, stderr = command(t, "pretrain", "--out", parts, "--resume")
+		require.Zero(t, code, stderr)
+		require.Contains(t, stderr, "resumed at step")
+		require.True(t, string(file(t, whole, checkpointFile)) == string(file(t, parts, checkpointFile)), "%s: a resumed run ends in other bytes", precision)
+
+		code, stdout, stderr := command(t, "probe", "--model", whole, "--data", pictures, "--json")
+		require.Zero(t, code, stderr)
+		require.Contains(t, stdout, `"linear"`)
+		code, _, stderr = command(t, "export", "--model", whole, "--encoder", "target", "--format", "f32", "--out", filepath.Join(dir, precision+".safetensors"))
+		require.Zero(t, code, stderr)
+	}
+}

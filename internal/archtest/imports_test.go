@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"kernels":                   {"fp", "internal/cpu", "internal/noise", "internal/parallel", "kernels/internal/coef"},
 	"kernels/i8":                {"kernels"},
 	"kernels/fixed":             {"fp", "internal/cpu"},
-	"kernels/kerneltest":        {"kernels", "golang.org/x/sys", "github.com/stretchr/testify"},
+	"kernels/kerneltest":        {"kernels", "kernels/internal/peak", "internal/cpu", "golang.org/x/sys", "github.com/stretchr/testify"},
 	"kernels/bench":             {"kernels/i8", "kernels/fixed", "kernels/internal/peak"},
 	"kernels/internal/coef":     nil,
 	"kernels/internal/peak":     {"internal/cpu"},

@@ -10,7 +10,7 @@ import "unsafe"
 // align is the spacing of buffers in float32: one cache line.
 const align = 16
 
-// Arena hands out float32 buffers. The zero Arena only measures: its buffers are nil.
+// Arena hands out buffers. The zero Arena only measures: its buffers are nil.
 type Arena struct {
 	buf   []float32
 	used  int
@@ -32,6 +32,33 @@ func (a *Arena) F32(n int) []float32 {
 		return nil
 	}
 	return a.buf[at : at+n : at+n]
+}
+
+// Half is F32 for n halves.
+func (a *Arena) Half(n int) []uint16 {
+	x := a.F32((n + 1) / 2)
+	if x == nil {
+		return nil
+	}
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), n)[:n:n]
+}
+
+// Int8 is F32 for n int8.
+func (a *Arena) Int8(n int) []int8 {
+	x := a.F32((n + 3) / 4)
+	if x == nil {
+		return nil
+	}
+	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(x))), n)[:n:n]
+}
+
+// Int32 is F32 for n int32.
+func (a *Arena) Int32(n int) []int32 {
+	x := a.F32(n)
+	if x == nil {
+		return nil
+	}
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(x))), n)[:n:n]
 }
 
 // Union lays out alternatives over one another: memory that is never in use at the same time. It takes as much as the

@@ -24,6 +24,18 @@ func TestMeasureThenPlace(t *testing.T) {
 	require.Zero(t, p.b[0])
 }
 
+func TestHalf(t *testing.T) {
+	type pair struct{ a, b []uint16 }
+	layout := func(a *Arena) pair { return pair{a.Half(33), a.Half(0)} }
+	require.EqualValues(t, 2*16*4, Measure(layout))
+	p := Build(layout)
+	require.Len(t, p.a, 33)
+	require.Equal(t, 33, cap(p.a))
+	require.Empty(t, p.b)
+	require.Zero(t, uintptr(unsafe.Pointer(&p.a[0]))%64)
+	p.a[32] = 1
+}
+
 func TestLayoutMustRepeat(t *testing.T) {
 	n := 0
 	require.Panics(t, func() {

@@ -1,16 +1,17 @@
 // Package noise gives the random bits of stochastic rounding: a hash of a counter, cheap in 32-bit vector lanes.
 package noise
 
-// Stream names the random bits of a stochastic rounding: element i of a call takes the word Word(Key, Index+i). The bits
-// belong to the place and not to the path or the worker, so a vector may be cut anywhere if At moves the noise along. Key is to
-// be fresh for every step and tensor; any value will do, small consecutive ones too.
+// Stream names the random bits of a stochastic rounding: element i of a call takes Word(Key, Index+i), the index modulo
+// 2^32. The bits belong to the place and not to the path or the worker, so a vector may be cut anywhere if At moves the
+// noise along. Key is to be fresh for every step and tensor; any value will do, small consecutive ones too.
 type Stream struct{ Key, Index uint32 }
 
 // At is the stream that begins i elements later.
 func (s Stream) At(i int) Stream { return Stream{s.Key, s.Index + uint32(i)} }
 
-// Mul1 and Mul2 are for code in other languages. The multipliers and shifts are those of TheIronBorn and Wellons, the least biased two-round hash known
-// (github.com/skeeto/hash-prospector, "lowbias32", 16 21f0aaad 15 d35a2d97 15).
+// Mul1 and Mul2 are the multipliers of the two rounds, exported for the assembly of other packages. With the shifts they are
+// the least biased two-round hash known, by TheIronBorn and Wellons (github.com/skeeto/hash-prospector, "lowbias32",
+// 16 21f0aaad 15 d35a2d97 15).
 const (
 	Mul1 = 0x21f0aaad
 	Mul2 = 0xd35a2d97
@@ -21,8 +22,8 @@ func (s Stream) Lane() uint32 { return s.Index + Mix(s.Key) }
 
 // Word is a hash of a counter: 32 random bits for place index of stream key.
 //
-//	x := index + Mix(key)                                        // Mix(key) is the same for the whole loop
-//	x ^= x>>16; x *= Mul1; x ^= x>>15; x ^= key             // first round, then the key again
+//	x := index + Mix(key)                           // Mix(key) is the same for the whole loop
+//	x ^= x>>16; x *= Mul1; x ^= x>>15; x ^= key     // first round, then the key again
 //	x *= Mul2; x ^= x>>15
 //
 // The key enters twice: with the addition alone two streams would be one sequence read from two places. In vector code a

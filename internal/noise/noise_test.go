@@ -22,6 +22,19 @@ func TestNoiseValues(t *testing.T) {
 	require.Equal(t, uint32(0x06d3fa73), Mix(1))
 }
 
+// A stream is the words of its key from its index on, wherever it is cut, beyond the last index too.
+func TestStream(t *testing.T) {
+	for _, s := range []Stream{{}, {7, 12345}, {1 << 31, math.MaxUint32 - 3}} {
+		for i := range 9 {
+			want := Word(s.Key, s.Index+uint32(i))
+			require.Equal(t, want, FromLane(s.Key, s.Lane()+uint32(i)), "%v at %d", s, i)
+			require.Equal(t, want, FromLane(s.Key, s.At(i).Lane()), "%v at %d", s, i)
+			require.Equal(t, s.At(i), s.At(i/2).At(i-i/2))
+			require.NotEqual(t, want, Word(s.Key, s.At(i+1).Index))
+		}
+	}
+}
+
 // correlation of bit b1 of f with bit b2 of g over n places, in standard deviations of what chance makes.
 func correlation(n int, f, g func(i uint32) uint32, b1, b2 int) float64 {
 	agree := 0

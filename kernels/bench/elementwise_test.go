@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -27,9 +28,9 @@ const benchElements = 512 << 10 / 4
 // vectorBench is an element-wise kernel to be measured.
 type vectorBench struct {
 	name     string
-	operands int      // of n float32 each
+	operands float64  // of n float32 each; a quarter is n bytes
 	bytes    int      // read and written for an element
-	routines []string // of the listings; a turn does as many elements as there are lanes, or as stand after the colon
+	routines []string // of the listings, with the loop if not the longest; a turn does 16 elements, or as many as stand after the colon, and after the stroke for AVX-512
 	run      func(b [][]float32, rows, n int)
 }
 
@@ -46,45 +47,45 @@ var vectorBenches = []vectorBench{
 	{"AdamW.StepEMA", 5, 36, []string{"adamwEMABlocks"}, func(b [][]float32, _, _ int) {
 		testAdamW.StepEMA(b[0], b[1], b[2], b[3], b[4], 0.7, 0.996)
 	}},
-	{"LayerNorm", 2, 8, []string{"sumRowBlocks", "sumSquaredDeviationsBlocks", "normalizeAffineBlocks"}, func(b [][]float32, rows, n int) {
+	{"LayerNorm", 2, 8, []string{"layerNormAffineRows.loop1", "layerNormAffineRows.loop2", "layerNormAffineRows.loop3"}, func(b [][]float32, rows, n int) {
 		kernels.LayerNorm(b[0], b[1], benchRow[0], benchRow[1], benchStat[0], benchStat[1], rows, n, 1e-6)
 	}},
-	{"AddLayerNormGrad", 3, 16, []string{"layerNormGainSumsBlocks", "addLayerNormGainGradBlocks"}, func(b [][]float32, rows, n int) {
+	{"AddLayerNormGrad", 3, 16, []string{"addLayerNormGainGradRows.loop1", "addLayerNormGainGradRows.loop2"}, func(b [][]float32, rows, n int) {
 		kernels.AddLayerNormGrad(b[0], b[1], b[2], benchRow[0], benchStat[0], benchStat[1], rows, n)
 	}},
-	{"AddLayerNormParamGrad", 2, 8, []string{"addLayerNormParamGradBlock"}, func(b [][]float32, rows, n int) {
+	{"AddLayerNormParamGrad", 2, 8, []string{"addLayerNormParamGradBlocks"}, func(b [][]float32, rows, n int) {
 		kernels.AddLayerNormParamGrad(benchRow[2], benchRow[3], b[0], b[1], benchStat[0], benchStat[1], rows, n, 0, n)
 	}},
-	{"AddColumnSums", 1, 4, []string{"addColumnSumsBlock"}, func(b [][]float32, rows, n int) {
+	{"AddColumnSums", 1, 4, []string{"addColumnSumsBlocks"}, func(b [][]float32, rows, n int) {
 		kernels.AddColumnSums(benchRow[2], b[0], rows, n, 0, n)
 	}},
-	{"Softmax", 1, 8, []string{"maxScaledBlocks", "expRowBlocks", "scaleBlocks"}, func(b [][]float32, rows, n int) {
+	{"Softmax", 1, 8, []string{"softmaxRowsAVX2.largest", "softmaxRowsAVX2.exp:16/32", "softmaxRowsAVX2.scale"}, func(b [][]float32, rows, n int) {
 		kernels.Softmax(b[0], rows, n, n, 0.125)
 	}},
-	{"SoftmaxGrad", 3, 12, []string{"dotRowBlocks", "softmaxGradBlocks"}, func(b [][]float32, rows, n int) {
+	{"SoftmaxGrad", 3, 12, []string{"softmaxGradRowsAVX2.dot", "softmaxGradRowsAVX2.grad"}, func(b [][]float32, rows, n int) {
 		kernels.SoftmaxGrad(b[0], b[1], b[2], rows, n, n, 0.125)
 	}},
-	{"i8.QuantizeRows", 1, 5, []string{"maxAbsBitsAVX2:32", "quantizeRowsAVX2:32"}, func(b [][]float32, rows, n int) { i8.QuantizeRows(benchI8, benchStat[0], b[0], rows, n, n) }},
-	{"i8.Dequant", 1, 8, []string{"dequantAVX2:16"}, func(b [][]float32, rows, n int) {
+	{"i8.QuantizeRows", 1.25, 5, []string{"quantizeRowsAVX2.absmax:32", "quantizeRowsAVX2.quant:32"}, func(b [][]float32, rows, n int) { i8.QuantizeRows(benchI8, benchStat[0], b[0], rows, n, n) }},
+	{"i8.Dequant", 2, 8, []string{"dequantAVX2:16"}, func(b [][]float32, rows, n int) {
 		i8.Dequant(b[0], n, benchI32, n, rows, n, benchStat[0], benchRow[0], benchRow[1])
 	}},
-	{"i8.QuantizeRowsStochastic", 1, 5, []string{"maxAbsBitsAVX2:32", "quantizeStochasticAVX2:32"}, func(b [][]float32, rows, n int) {
+	{"i8.QuantizeRowsStochastic", 1.25, 5, []string{"maxAbsBitsAVX2:32", "quantizeStochasticAVX2:32"}, func(b [][]float32, rows, n int) {
 		i8.QuantizeRowsStochastic(benchI8, benchStat[0], b[0], rows, n, n, noise.Stream{})
 	}},
-	{"i8.QuantizeColumns", 1, 5, []string{"quantizeColumnsAVX2:32"}, func(b [][]float32, rows, n int) { i8.QuantizeColumns(benchI8, rows, benchRow[0], b[0], rows, n, n) }},
-	{"RequantI8", 1, 5, []string{"requantI8Rows:32"}, func(_ [][]float32, rows, n int) {
+	{"i8.QuantizeColumns", 1.25, 5, []string{"maxAbsColumnsAVX2.row8:64", "quantizeColumnsAVX2.rows:32", "quantizeColumnsAVX2.group:256"}, func(b [][]float32, rows, n int) { i8.QuantizeColumns(benchI8, rows, benchRow[0], b[0], rows, n, n) }},
+	{"RequantI8", 1.25, 5, []string{"requantI8Rows:32"}, func(_ [][]float32, rows, n int) {
 		fixed.RequantI8(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant)
 	}},
-	{"RequantGELU", 1, 5, []string{"requantGELURows:32"}, func(_ [][]float32, rows, n int) {
+	{"RequantGELU", 1.25, 5, []string{"requantGELURows:32"}, func(_ [][]float32, rows, n int) {
 		fixed.RequantGELU(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, benchRequant.gelu)
 	}},
 	{"AddRequant", 2, 12, []string{"addRequantRows:32"}, func(_ [][]float32, rows, n int) {
 		fixed.AddRequant(benchRes, n, benchI32, n, rows, n, &benchRequant.Requant)
 	}},
-	{"IntLayerNorm", 1, 5, []string{"rowMomentsBlocks:16", "scaleI8Rows:16"}, func(_ [][]float32, rows, n int) {
+	{"IntLayerNorm", 1.25, 5, []string{"rowMomentsBlocks:16", "scaleI8Rows:16"}, func(_ [][]float32, rows, n int) {
 		fixed.LayerNorm(benchI8, n, benchI32, n, rows, n, &benchRequant.Requant, 1)
 	}},
-	{"SoftmaxI8", 1, 5, []string{"softmaxI8Row:32"}, func(_ [][]float32, rows, n int) {
+	{"SoftmaxI8", 1.25, 5, []string{"softmaxI8Row:32"}, func(_ [][]float32, rows, n int) {
 		fixed.SoftmaxI8(benchI8, n, benchSums, benchI32, n, rows, n, benchRequant.softmax)
 	}},
 	{"LookupI8", 1, 2, []string{"lookupI8Blocks:64"}, func(b [][]float32, _, _ int) { fixed.Lookup(benchI8, benchI8, benchRequant.table) }},
@@ -99,9 +100,6 @@ var vectorBenches = []vectorBench{
 	{"fp.EncodeHalf", 1, 6, nil, func(b [][]float32, _, _ int) { fp.EncodeHalf(benchU16[0], b[0]) }},
 	{"fp.DecodeHalf", 1, 6, nil, func(b [][]float32, _, _ int) { fp.DecodeHalf(b[0], benchU16[0]) }},
 }
-
-// wideRoutines stand for routines of AVX2 on AVX-512.
-var wideRoutines = map[string]string{"quantizeRowsAVX2:32": "quantizeRowsAVX512:32", "maxAbsBitsAVX2:32": "maxAbsBitsAVX2:64"}
 
 // The small operands of row kernels, and those of other types.
 var (
@@ -142,7 +140,7 @@ var benchRequant = func() (c struct {
 
 // vectorOperands fills the operands of a kernel: [rows, benchCols] each.
 func vectorOperands(k vectorBench) (b [][]float32, rows int) {
-	rows = benchElements / k.operands / benchCols
+	rows = int(benchElements/k.operands) / benchCols
 	r := rand.New(rand.NewPCG(1, 1))
 	positive := func(n int) []float32 { // moments and deviations are not negative
 		x := make([]float32, n)
@@ -151,7 +149,7 @@ func vectorOperands(k vectorBench) (b [][]float32, rows int) {
 		}
 		return x
 	}
-	for range k.operands {
+	for range int(math.Ceil(k.operands)) {
 		b = append(b, positive(rows*benchCols))
 	}
 	for i := range benchRow {
@@ -191,7 +189,7 @@ func printElementwise(bars *verdicts) {
 
 	fmt.Println("\nELEMENT-WISE: GB/s read and written, operands together 512 KiB; share of what copy() reaches on as many bytes.")
 	fmt.Println("cycles: for an element. limit: the share of them that the instructions need at least, whatever memory does: two")
-	fmt.Println("multiplications, additions and shuffles and four operations of any kind a cycle, the measured rates of divisions and")
+	fmt.Println("multiplications, additions, shuffles and shifts and four operations of any kind a cycle, the measured rates of divisions and")
 	fmt.Printf("roots, and the chain of additions that the fixed order of a sum makes.\n\n%-22s %5s %6s", "", "bytes", "copy")
 	for _, path := range paths {
 		fmt.Printf(" | %-30s", path)
@@ -249,15 +247,16 @@ func (l *limits) element(k *vectorBench, path string) (cycles float64) {
 		return 0
 	}
 	for _, routine := range k.routines {
-		if wide, ok := wideRoutines[routine]; ok && path == "avx512" {
-			routine = wide
-		}
 		name, elements, _ := strings.Cut(routine, ":")
-		per, err := strconv.Atoi(cmp.Or(elements, "16"))
+		elements, wide, _ := strings.Cut(cmp.Or(elements, "16"), "/")
+		if path == "avx512" {
+			elements = cmp.Or(wide, elements)
+		}
+		per, err := strconv.Atoi(elements)
 		if err != nil {
 			panic(err)
 		}
-		cycles += l.cycles(name) / float64(per)
+		cycles += l.cycles(name, path) / float64(per)
 	}
 	return cycles
 }

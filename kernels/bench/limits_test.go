@@ -14,12 +14,12 @@ import (
 	"edgejepa/kernels/internal/peak"
 )
 
-// limits of the AVX2 routines: a bound from below on the cycles that their loops take, read off the listings, whatever
-// memory does. Two multiplications, two additions, two shuffles, two loads and four operations of any kind a cycle is
-// what the widest cores do; divisions and roots take what a loop of them takes here; and the fixed order of a sum makes
-// a chain of additions, each waiting for the one before.
+// limits of the AVX2 and AVX-512 routines: a bound from below on the cycles that their loops take, read off the listings,
+// whatever memory does. Two multiplications, two additions, two shuffles, two shifts, two loads and four operations of
+// any kind a cycle is what the widest cores do, of 256 or 512 bits; divisions and roots take turns in one unit, and what
+// a loop of them takes here; and the fixed order of a sum makes a chain of additions, each waiting for the one before.
 type limits struct {
-	loops              map[string][]string // instructions of a turn, by routine
+	loops              map[string][]string // instructions of a turn, as of asmLoops
 	div, sqrt, latency float64             // registers a cycle, cycles of an addition
 }
 
@@ -46,12 +46,35 @@ func newLimits() *limits {
 	return l
 }
 
-// cycles is the bound for one turn of a routine, or 0.
-func (l *limits) cycles(routine string) float64 {
-	if l.loops[routine] == nil {
+// cycles is the bound for one turn of a loop on a path, or 0: for half a turn where that does two blocks or rows.
+func (l *limits) cycles(loop, path string) float64 {
+	if path == "avx512" {
+		loop = l.wide(loop)
+	}
+	if l.loops[loop] == nil {
 		return 0
 	}
-	return loopCycles(l.loops[routine], l.div, l.sqrt, l.latency)
+	cycles := loopCycles(l.loops[loop], l.div, l.sqrt, l.latency)
+	if slices.ContainsFunc(l.loops[loop], twin.MatchString) {
+		cycles /= 2
+	}
+	return cycles
+}
+
+// twin is how a generated routine addresses the second block or row.
+var twin = regexp.MustCompile(`^VMOVUPS \(\w+\)\(R11\*1\), Z`)
+
+// wide is the loop of AVX-512 that stands for one of AVX2, if there is one.
+func (l *limits) wide(loop string) string {
+	routine, label, _ := strings.Cut(loop, ".")
+	wide := strings.TrimSuffix(routine, "AVX2") + "AVX512"
+	if label != "" {
+		wide += "." + label
+	}
+	if l.loops[wide] == nil {
+		return loop
+	}
+	return wide
 }
 
 var (
@@ -62,7 +85,8 @@ var (
 	jumpLine    = regexp.MustCompile(`^(?:J\w+|LOOP)\s+(\w+)$`)
 )
 
-// asmLoops is, for each routine of a listing, the instructions of its longest inner loop, macros expanded.
+// asmLoops is the instructions of the loops of a listing, macros expanded: of each routine the longest inner loop, under
+// the routine's name, and all loops, without those inside them, under the name with the label behind a point.
 func asmLoops(source string, header func(string) string) map[string][]string {
 	for _, m := range includeLine.FindAllStringSubmatch(source, -1) {
 		source = header(m[1]) + source
@@ -74,13 +98,19 @@ func asmLoops(source string, header func(string) string) map[string][]string {
 		macros[m[1]] = [2]string{m[2], m[3]}
 	}
 	loops := map[string][]string{}
-	for _, text := range strings.Split(source, "\nTEXT ·")[1:] {
+	for _, text := range strings.Split(source, "\nTEXT ")[1:] {
 		name, body, _ := strings.Cut(text, "(SB)")
+		name = strings.Trim(name, "·<>")
 		var lines []string
 		for line := range strings.Lines(body) {
 			lines = append(lines, expand(strings.TrimSpace(line), macros)...)
 		}
-		loops[name] = longestInner(lines)
+		for _, l := range loopsOf(lines) {
+			loops[name+"."+l.label] = l.lines
+			if l.inner && len(l.lines) > len(loops[name]) {
+				loops[name] = l.lines
+			}
+		}
 	}
 	return loops
 }
@@ -126,30 +156,45 @@ func splitArgs(s string) (args []string) {
 	return args
 }
 
-// longestInner is the longest stretch from a label to a jump back to it with no other such jump inside.
-func longestInner(lines []string) (longest []string) {
+// asmLoop is what stands between a label and a jump back to it, and in no loop inside.
+type asmLoop struct {
+	label string
+	lines []string
+	inner bool // there is none inside
+}
+
+func loopsOf(lines []string) (loops []asmLoop) {
 	at := map[string]int{}
-	last := -1 // label of the last jump back
+	taken := make([]bool, len(lines)) // by a loop
 	for i, line := range lines {
 		if m := labelLine.FindStringSubmatch(line); m != nil {
 			at[m[1]] = i
 		}
-		if m := jumpLine.FindStringSubmatch(line); m != nil {
-			if start, ok := at[m[1]]; ok {
-				if start > last && i-start > len(longest) {
-					longest = lines[start+1 : i]
+		m := jumpLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		if start, ok := at[m[1]]; ok {
+			l := asmLoop{label: m[1], inner: true}
+			for k := start; k <= i; k++ {
+				if taken[k] {
+					l.inner = false
+				} else if k > start && k < i {
+					l.lines = append(l.lines, lines[k])
 				}
-				last = max(last, start)
+				taken[k] = true
 			}
+			loops = append(loops, l)
 		}
 	}
-	return longest
+	return loops
 }
 
 var (
 	vectorRegister = regexp.MustCompile(`\b[XYZ](\d+)\b`)
 	multiplies     = regexp.MustCompile(`^V(MUL|FN?M|DIV|SQRT|PMUL|PMADD)`)
 	adds           = regexp.MustCompile(`^V(ADD|SUB|MAX|MIN|CMP)P|^VCVT|^VROUND`)
+	shifts         = regexp.MustCompile(`^VPS[LR][LA]V?[WDQ]$`)
 	shuffles       = regexp.MustCompile(`^V(PACK|PUNPCK|UNPCK|PERM|PSHUF|SHUF|EXTRACT|INSERT|BROADCAST|PBROADCAST)`)
 )
 
@@ -157,7 +202,7 @@ var (
 // between two additions of a chain.
 func loopCycles(loop []string, div, sqrt, latency float64) float64 {
 	const turns = 32
-	var busy struct{ mul, add, shuffle, any, load, div, sqrt float64 }
+	var busy struct{ mul, add, shuffle, shift, any, load, div, sqrt float64 }
 	var end [turns]float64        // when the last result of a turn is there, if nothing but operands is waited for
 	ready := map[string]float64{} // by register
 	for turn := range turns {
@@ -193,6 +238,8 @@ func loopCycles(loop []string, div, sqrt, latency float64) float64 {
 				busy.div++
 			case strings.HasPrefix(op, "VSQRT"):
 				busy.sqrt++
+			case shifts.MatchString(op):
+				busy.shift++
 			}
 			if wait > 0 {
 				busy.any++
@@ -208,7 +255,8 @@ func loopCycles(loop []string, div, sqrt, latency float64) float64 {
 		}
 	}
 	chain := (end[turns-1] - end[turns/2-1]) / (turns / 2)
-	return max(chain, max(busy.mul/2, busy.add/2, busy.shuffle/2, busy.any/4, busy.load/2, busy.div/div, busy.sqrt/sqrt)/turns)
+	return max(chain, max(busy.mul/2, busy.add/2, busy.shuffle/2, busy.shift/2, busy.any/4, busy.load/2,
+		busy.div/div+busy.sqrt/sqrt)/turns)
 }
 
 // A routine that was renamed would read as a limit of 0.
@@ -223,10 +271,14 @@ func TestLimitsKnowTheRoutines(t *testing.T) {
 			require.NotEmpty(t, l.loops[name], "%s: no listing has a loop of %s", k.name, name)
 		}
 	}
-	for _, routine := range wideRoutines {
-		name, _, _ := strings.Cut(routine, ":")
-		require.NotEmpty(t, l.loops[name], name)
+	for loop, wide := range map[string]string{"geluBlocks": "geluBlocksAVX512", "softmaxRowsAVX2.exp": "softmaxRowsAVX512.exp",
+		"layerNormAffineRows.loop3": "layerNormAffineRowsAVX512.loop3"} {
+		require.Equal(t, wide, l.wide(loop))
+		require.NotEqual(t, l.cycles(loop, "avx2"), l.cycles(loop, "avx512"))
 	}
+	require.Equal(t, "lookupI8Blocks", l.wide("lookupI8Blocks"))
+	require.Less(t, l.cycles("geluBlocks", "avx512"), l.cycles("geluBlocks", "avx2")*0.6)
+	require.Greater(t, l.cycles("geluBlocks", "avx512"), l.cycles("geluBlocks", "avx2")*0.4)
 }
 
 // The limit of a few loops that can be counted by hand.
@@ -238,8 +290,9 @@ func TestLoopCycles(t *testing.T) {
 		{"VMOVUPS (SI), Y0\nVMOVUPS 32(SI), Y1\nVMULPS Y0, Y2, Y0\nVMULPS Y1, Y2, Y1\nVADDPS Y0, Y3, Y3", 3}, // the chain in Y3
 		{"VMOVUPS (SI), Y0\nVADDPS 32(SI), Y0, Y1\nVMOVUPS Y1, (DI)\nADDQ $64, SI", 1},                       // two loads
 		{"VMULPS Y0, Y1, Y2\nVMULPS Y0, Y1, Y3\nVMULPS Y0, Y1, Y4", 1.5},                                     // multiplications
-		{"VDIVPS Y0, Y1, Y2\nVDIVPS Y0, Y1, Y3\nVSQRTPS Y0, Y4", 8},                                          // divisions
-		{"VANDPS Y0, Y1, Y2\nVXORPS Y0, Y1, Y3\nVPSLLD $23, Y1, Y4", 0.75},                                   // of any kind
+		{"VDIVPS Y0, Y1, Y2\nVDIVPS Y0, Y1, Y3\nVSQRTPS Y0, Y4", 16},                                         // divisions and a root
+		{"VANDPS Y0, Y1, Y2\nVXORPS Y0, Y1, Y3\nVPANDN Y0, Y1, Y4", 0.75},                                    // of any kind
+		{"VPSRLD $8, Y1, Y2\nVPSLLW $8, Y1, Y3\nVPSRLVD Y1, Y3, Y4", 1.5},                                    // shifts
 	} {
 		require.Equal(t, c.want, loopCycles(strings.Split(c.loop, "\n"), 0.25, 0.125, 3), c.loop)
 	}
@@ -265,5 +318,7 @@ inner:
 end:
 	RET
 `, func(string) string { return "#define STORE(r, to) VMOVUPS r, to\n" })
-	require.Equal(t, map[string][]string{"f": {"VMULPS 8(SI), Y1, Y1", "VMOVUPS Y1, 8(SI)", "DECQ CX"}}, loops)
+	loop := []string{"VMULPS 8(SI), Y1, Y1", "VMOVUPS Y1, 8(SI)", "DECQ CX"}
+	outer := []string{"VXORPS Y0, Y0, Y0", "DECQ BX"}
+	require.Equal(t, map[string][]string{"f": loop, "f.inner": loop, "f.outer": outer}, loops)
 }

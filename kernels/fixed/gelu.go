@@ -52,7 +52,7 @@ func NewGELU(scale float64, zero int) (*GELU, error) {
 		g.Fraction--
 	}
 	f, x := math.Frexp(math.Ldexp(1/scale, -g.Fraction))
-	if f > 1-0x1p-16 {
+	if f >= 1-0x1p-16 { // would round to 2^15, a tie to even included
 		f, x = 0.5, x+1
 	}
 	g.mult, g.shift = int16(math.RoundToEven(math.Ldexp(f, 15))), int16(-x)
@@ -79,7 +79,7 @@ func RequantGELU(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Req
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
+	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || !q.covers(cols) {
 		panic("fixed: RequantGELU: an operand is smaller than its shape")
 	}
 	n := requantGELUVector(dst, ldd, acc, ldacc, rows, cols, q, g)
@@ -114,7 +114,7 @@ func (g *GELU) apply(x int16) int8 {
 //
 //	table[uint8(q)] = int8(clamp(roundHalfUp(GELU(q*in) / out), -127, 127))
 //
-// in float64, from operations that every machine rounds alike.
+// in float64, from operations that every machine rounds alike. in and out are positive and finite.
 func GELUTable(in, out float64) *[256]int8 {
 	t := new([256]int8)
 	for i := range t {

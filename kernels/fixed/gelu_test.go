@@ -41,6 +41,20 @@ func TestRequantGELUBound(t *testing.T) {
 			}
 		}
 	}
+	// Scales whose reciprocal has the mantissa at which the multiplier rounds to 2^15, and its neighbours.
+	ties := 0
+	for e := -9; e < 2; e++ {
+		for scale, n := math.Ldexp(1/(1-0x1p-16), e), 0; n < 3; scale, n = math.Nextafter(scale, 0), n+1 {
+			if f, _ := math.Frexp(1 / scale); f == 1-0x1p-16 {
+				ties++
+			}
+			g, err := NewGELU(scale, -128)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, g.mult, int16(1<<14), "scale %g", scale)
+			require.Greater(t, g.apply(32767), g.apply(0), "scale %g", scale)
+		}
+	}
+	require.GreaterOrEqual(t, ties, 5)
 	for _, bad := range []float64{0, -1, math.NaN(), math.Inf(1), 0x1p-11, 5} {
 		_, err := NewGELU(bad, 0)
 		require.Error(t, err)

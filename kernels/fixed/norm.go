@@ -38,7 +38,7 @@ func LayerNorm(dst []int8, ldd int, x []int32, ldx, rows, cols int, q *Requant, 
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(x), ldx, rows, cols) || len(q.Mult) < cols || cols > MaxNormCols {
+	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(x), ldx, rows, cols) || !q.covers(cols) || cols > MaxNormCols {
 		panic("fixed: LayerNorm: an operand is smaller than its shape, or rows are too long")
 	}
 	var scales [maxRowScales]rowScale

@@ -55,8 +55,8 @@ func NewRequant(ratio, bias []float64, bound int) (*Requant, error) {
 		switch {
 		case r == 0:
 			x = -30 // any multiplier will do
-		case math.Abs(f) > 1-0x1p-31:
-			x++ // the multiplier would round to 2^30
+		case math.Abs(f) >= 1-0x1p-31:
+			x++ // the multiplier would round to 2^30, a tie to even included
 		}
 		s := min(q.Lift-1-x, 29)
 		for s > 0 && math.Abs(bias[j])+1 > math.Ldexp(1, 30-s) {
@@ -103,7 +103,7 @@ func RequantI8(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requa
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
+	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || !q.covers(cols) {
 		panic("fixed: RequantI8: an operand is smaller than its shape")
 	}
 	n := requantI8Vector(dst, ldd, acc, ldacc, rows, cols, q)
@@ -114,6 +114,11 @@ func RequantI8(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, q *Requa
 	for i := range rows {
 		requantI8Generic(dst[i*ldd+n:i*ldd+cols], acc[i*ldacc+n:i*ldacc+cols], &rest)
 	}
+}
+
+// covers says whether q has cols channels or more.
+func (q *Requant) covers(cols int) bool {
+	return len(q.Mult) >= cols && len(q.Add) >= cols && len(q.Shift) >= cols
 }
 
 // requantFits says whether size elements hold rows rows of cols, ld apart.
@@ -148,7 +153,7 @@ func AddRequant(res []int32, ldr int, acc []int32, ldacc, rows, cols int, q *Req
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if !requantFits(len(res), ldr, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols {
+	if !requantFits(len(res), ldr, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || !q.covers(cols) {
 		panic("fixed: AddRequant: an operand is smaller than its shape")
 	}
 	n := addRequantVector(res, ldr, acc, ldacc, rows, cols, q)
@@ -201,7 +206,7 @@ func RequantMeans(dst []int8, ldd int, acc []int32, ldacc, rows, cols int, sum, 
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || len(q.Mult) < cols ||
+	if !requantFits(len(dst), ldd, rows, cols) || !requantFits(len(acc), ldacc, rows, cols) || !q.covers(cols) ||
 		len(sum) < rows || (base != nil && len(base) < cols) {
 		panic("fixed: RequantMeans: an operand is smaller than its shape")
 	}

@@ -83,6 +83,12 @@ func TestIntPanics(t *testing.T) {
 			require.Panics(t, func() { f(1, 9, 9) }, "%s: more columns than channels", name)
 		}
 	}
+	const short = "fixed: RequantI8: an operand is smaller than its shape"
+	for _, bad := range []*Requant{
+		{q.Lift, q.Mult[:7], q.Add, q.Shift}, {q.Lift, q.Mult, q.Add[:7], q.Shift}, {q.Lift, q.Mult, q.Add, q.Shift[:7]},
+	} {
+		require.PanicsWithValue(t, short, func() { RequantI8(a, 8, x, 8, 2, 8, bad) })
+	}
 	require.Panics(t, func() { Lookup(a, a[1:], GELUTable(1, 1)) })
 	require.Panics(t, func() { SoftmaxI8(make([]int8, 5000), 5000, x, make([]int32, 5000), 5000, 1, 4097, s) })
 	require.Panics(t, func() { _, _ = NewRequant(make([]float64, 2), make([]float64, 1), 1) })

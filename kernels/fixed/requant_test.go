@@ -151,6 +151,11 @@ func TestNewRequant(t *testing.T) {
 	for j, want := range []int64{-90, 90, 1000, 9750000, -1000000} {
 		require.Equal(t, want, requantOracle(1000000, q, j), "channel %d", j)
 	}
+	// Multipliers halfway to 2^30 round to even, which is 2^30, and need a shift less.
+	q, err = NewRequant([]float64{(1 - 0x1p-31) * 0x1p-10, -(1 - 0x1p-31) * 0x1p-10}, []float64{0, 0}, 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, q.Check(2))
+	require.Equal(t, []int32{1 << 29, -1 << 29}, q.Mult)
 	q, err = NewRequant([]float64{0}, []float64{-7.5}, 1<<29)
 	require.NoError(t, err)
 	require.EqualValues(t, -7, requantOracle(1<<29, q, 0))

@@ -46,30 +46,52 @@ ALL(eighth, 0x003f003f003f003f)    // first >> 8
 	VPMINUD Y8, y, y; \
 	VPSRLVD Y9, y, y
 
-// WEIGHTS is Softmax's weight of 16 differences.
-#define WEIGHTS(x) \
-	VPSLLW Softmax_lefts(R8), x, x; \
-	VPMINUW most<>(SB), x, x; \
-	VPMULHRSW Y10, x, Y4; \
-	VPADDSW Y4, x, x; \
-	VPSRLW $11, x, Y4; \
-	VPAND fraction<>(SB), x, x; \
-	VPSLLW $4, x, x; \
-	VPMULHRSW c3<>(SB), x, Y5; \
+// WEIGHTS is Softmax's weight of 16 differences in Y0 and 16 in Y2: in step, so that neither waits for the other.
+#define WEIGHTS \
+	VPSLLW Softmax_lefts(R8), Y0, Y0; \
+	VPSLLW Softmax_lefts(R8), Y2, Y2; \
+	VPMINUW most<>(SB), Y0, Y0; \
+	VPMINUW most<>(SB), Y2, Y2; \
+	VPMULHRSW Softmax_wide+0(R8), Y0, Y4; \
+	VPMULHRSW Softmax_wide+0(R8), Y2, Y1; \
+	VPADDSW Y4, Y0, Y0; \
+	VPADDSW Y1, Y2, Y2; \
+	VPSRLW $11, Y0, Y4; \
+	VPSRLW $11, Y2, Y1; \
+	VPAND fraction<>(SB), Y0, Y0; \
+	VPAND fraction<>(SB), Y2, Y2; \
+	VPSLLW $4, Y0, Y0; \
+	VPSLLW $4, Y2, Y2; \
+	VPMULHRSW c3<>(SB), Y0, Y5; \
+	VPMULHRSW c3<>(SB), Y2, Y3; \
 	VPADDW c2<>(SB), Y5, Y5; \
-	VPMULHRSW x, Y5, Y5; \
+	VPADDW c2<>(SB), Y3, Y3; \
+	VPMULHRSW Y0, Y5, Y5; \
+	VPMULHRSW Y2, Y3, Y3; \
 	VPADDW c1<>(SB), Y5, Y5; \
-	VPMULHRSW x, Y5, Y5; \
+	VPADDW c1<>(SB), Y3, Y3; \
+	VPMULHRSW Y0, Y5, Y5; \
+	VPMULHRSW Y2, Y3, Y3; \
 	VPADDW c0<>(SB), Y5, Y5; \
+	VPADDW c0<>(SB), Y3, Y3; \
 	VPMULLW doubled<>(SB), Y4, Y6; \
+	VPMULLW doubled<>(SB), Y1, Y10; \
 	VPADDB wordOf<>(SB), Y6, Y6; \
+	VPADDB wordOf<>(SB), Y10, Y10; \
 	VPSHUFB Y6, Y11, Y6; \
+	VPSHUFB Y10, Y11, Y10; \
 	VPCMPEQW eight<>(SB), Y4, Y4; \
+	VPCMPEQW eight<>(SB), Y1, Y1; \
 	VPAND eighth<>(SB), Y4, Y4; \
+	VPAND eighth<>(SB), Y1, Y1; \
 	VPOR Y4, Y6, Y6; \
-	VPMULHRSW Y6, Y5, x; \
-	VPADDW Softmax_wide+32(R8), x, x; \
-	VPSRLW Softmax_rights(R8), x, x
+	VPOR Y1, Y10, Y10; \
+	VPMULHRSW Y6, Y5, Y0; \
+	VPMULHRSW Y10, Y3, Y2; \
+	VPADDW Softmax_wide+32(R8), Y0, Y0; \
+	VPADDW Softmax_wide+32(R8), Y2, Y2; \
+	VPSRLW Softmax_rights(R8), Y0, Y0; \
+	VPSRLW Softmax_rights(R8), Y2, Y2
 
 // func softmaxI8Row(p *int8, scores *int32, n int, s *Softmax) (sum int32)
 TEXT ·softmaxI8Row(SB), NOSPLIT, $0-36
@@ -107,7 +129,6 @@ max:
 	VPBROADCASTD X0, Y7
 	VPBROADCASTD Softmax_limit(R8), Y8
 	VPBROADCASTD Softmax_right(R8), Y9
-	VMOVDQU Softmax_wide+0(R8), Y10
 	VBROADCASTI128 Softmax_powers(R8), Y11
 	VMOVDQU packedOrder<>(SB), Y12
 	VPCMPEQD Y13, Y13, Y13
@@ -124,8 +145,7 @@ block:
 	DIFFERENCES(96, Y3)
 	VPACKUSDW Y1, Y0, Y0
 	VPACKUSDW Y3, Y2, Y2
-	WEIGHTS(Y0)
-	WEIGHTS(Y2)
+	WEIGHTS
 	VPACKUSWB Y2, Y0, Y0
 	VPERMD Y0, Y12, Y0
 	VPAND Y13, Y0, Y1

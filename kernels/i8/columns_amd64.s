@@ -45,6 +45,7 @@
 	SPREAD($0xc2fe0000, X10, Y10)
 
 #define CHANCES \
+	LIMITS; \
 	SPREAD($0x4b800000, X5, Y5); \
 	SPREAD($const_noiseMul1, X6, Y6); \
 	SPREAD($const_noiseMul2, X7, Y7); \
@@ -111,7 +112,6 @@ GLOBL transpose4<>(SB), RODATA|NOPTR, $32
 
 #define GROUP \
 	VMOVUPS (BX), Y8; \
-	LIMITS; \
 	MOVQ R12, SI; \
 	MOVQ SP, DX; \
 	MOVQ $8, R13
@@ -128,7 +128,6 @@ TEXT ·quantizeStochasticAVX2(SB), NOSPLIT, $0-40
 	MOVQ n+16(FP), CX
 	VBROADCASTSS inv+24(FP), Y8
 	MOVQ lanes+32(FP), AX
-	LIMITS
 	CHANCES
 	VMOVDQU unpackOrder<>(SB), Y4
 
@@ -149,6 +148,15 @@ loop:
 	VZEROUPPER
 	RET
 
+// LARGER takes eight columns of a row into their largest magnitudes, KEEP takes those into absmax.
+#define LARGER(at, y, most) \
+	VPAND at(BX), Y7, y; \
+	VPMAXUD y, most, most
+
+#define KEEP(at, most) \
+	VPMAXUD at(DI), most, most; \
+	VMOVDQU most, at(DI)
+
 // func maxAbsColumnsAVX2(absmax *uint32, x *float32, rows, ldx, groups int)
 TEXT ·maxAbsColumnsAVX2(SB), NOSPLIT, $0-40
 	MOVQ absmax+0(FP), DI
@@ -157,6 +165,49 @@ TEXT ·maxAbsColumnsAVX2(SB), NOSPLIT, $0-40
 	SHLQ $2, R10
 	MOVQ groups+32(FP), CX
 	MAGNITUDE
+
+// Eight groups at a time, so that the lines of a row are read side by side.
+groups8:
+	SUBQ $8, CX
+	JLT  groups1
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	VPXOR Y12, Y12, Y12
+	VPXOR Y13, Y13, Y13
+	VPXOR Y14, Y14, Y14
+	VPXOR Y15, Y15, Y15
+	MOVQ SI, BX
+	MOVQ rows+16(FP), R9
+
+row8:
+	LARGER(0, Y0, Y8)
+	LARGER(32, Y1, Y9)
+	LARGER(64, Y2, Y10)
+	LARGER(96, Y3, Y11)
+	LARGER(128, Y0, Y12)
+	LARGER(160, Y1, Y13)
+	LARGER(192, Y2, Y14)
+	LARGER(224, Y3, Y15)
+	ADDQ R10, BX
+	DECQ R9
+	JNZ  row8
+	KEEP(0, Y8)
+	KEEP(32, Y9)
+	KEEP(64, Y10)
+	KEEP(96, Y11)
+	KEEP(128, Y12)
+	KEEP(160, Y13)
+	KEEP(192, Y14)
+	KEEP(224, Y15)
+	ADDQ $256, DI
+	ADDQ $256, SI
+	JMP  groups8
+
+groups1:
+	ADDQ $8, CX
+	JZ   done
 
 group:
 	VMOVDQU (DI), Y0
@@ -174,6 +225,8 @@ row:
 	ADDQ    $32, SI
 	DECQ    CX
 	JNZ     group
+
+done:
 	VZEROUPPER
 	RET
 

@@ -19,7 +19,7 @@ func maxAbsBitsAVX2(x *float32, n int) uint32
 //go:noescape
 func maxChainAVX2(w *float32, n int) uint32
 
-// quantizeAVX2 is quantizeGeneric(q[:n], x[:n], inv); n is a multiple of 32.
+// quantizeAVX2 is quantizeGeneric(q[:n], x[:n], inv); n is a multiple of 32, no |x*inv| reaches 127.5.
 //
 //go:noescape
 func quantizeAVX2(q *int8, x *float32, n int, inv float32)

@@ -15,11 +15,10 @@
 	VPMAXUD X1, X0, X0; \
 	VMOVD X0, AX
 
-// SCALE8 is y = roundToEven(clamp(x * inv)) as int32: inv in Y8, 127 in Y9, -127 in Y10.
+// SCALE8 is y = roundToEven(x * inv) as int32, inv in Y8. Nothing is to be clamped: inv came from the largest magnitude,
+// so that no product of finite values reaches 127.5, and what is not finite is cleared afterwards.
 #define SCALE8(x, y) \
 	VMULPS x, Y8, y; \
-	VMINPS Y9, y, y; \
-	VMAXPS Y10, y, y; \
 	VCVTPS2DQ y, y
 
 // TRANSPOSE8 takes eight registers Y0..Y7 of eight words to eight halves of what is to come: words i and i+4 of the

@@ -67,12 +67,6 @@ TEXT ·quantizeAVX2(SB), NOSPLIT, $0-28
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 	VBROADCASTSS inv+24(FP), Y8
-	MOVL $0x42fe0000, AX // 127
-	VMOVD AX, X9
-	VPBROADCASTD X9, Y9
-	MOVL $0xc2fe0000, AX // -127
-	VMOVD AX, X10
-	VPBROADCASTD X10, Y10
 	VMOVDQU unpackOrder<>(SB), Y11
 
 quant:
@@ -92,85 +86,79 @@ quant:
 	VZEROUPPER
 	RET
 
-// BACK8 is float32(acc) * (sa * sw) + bias for a row and 8 columns.
-#define BACK8(at, sw, bias, y) \
-	VCVTDQ2PS at(SI), y; \
-	VMULPS sw, Y4, Y5; \
-	VMULPS Y5, y, y; \
-	VADDPS bias, y, y; \
-	VMOVUPS y, at(DI)
+// BACK8 is float32(acc) * (sa * sw) + bias for 8 columns of two rows: sw in Y2, bias in Y3, sa in Y4 and Y5.
+#define BACK8 \
+	VCVTDQ2PS (SI)(CX*1), Y6; \
+	VCVTDQ2PS (DI)(CX*1), Y7; \
+	VMULPS Y2, Y4, Y8; \
+	VMULPS Y2, Y5, Y9; \
+	VMULPS Y8, Y6, Y6; \
+	VMULPS Y9, Y7, Y7; \
+	VADDPS Y3, Y6, Y6; \
+	VADDPS Y3, Y7, Y7; \
+	VMOVUPS Y6, (R8)(CX*1); \
+	VMOVUPS Y7, (R9)(CX*1); \
+	ADDQ $32, CX; \
+	CMPQ CX, R12
 
 // func dequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
 //
-// 16 columns at a time, then 8; without a bias -0 is added, which changes nothing.
+// Two rows at a time share sw and bias; the last of an odd number goes with itself.
+//
+//	R8, R9  dst       R10 its stride    AX sa     R12 bytes of a row
+//	SI, DI  acc       R11 its stride    BX sw     R13 rows left
+//	CX      column                      DX bias
 TEXT ·dequantAVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), R8
 	MOVQ ldd+8(FP), R10
-	MOVQ acc+16(FP), R9
+	MOVQ acc+16(FP), SI
 	MOVQ ldacc+24(FP), R11
+	MOVQ rows+32(FP), R13
+	MOVQ cols+40(FP), R12
 	SHLQ $2, R10
 	SHLQ $2, R11
-	MOVQ cols+40(FP), CX
+	SHLQ $2, R12
+	MOVQ sa+48(FP), AX
 	MOVQ sw+56(FP), BX
 	MOVQ bias+64(FP), DX
-	VPCMPEQD Y2, Y2, Y2
-	VPSLLD $31, Y2, Y2
-	VMOVAPS Y2, Y3
 
-columns16:
-	SUBQ $16, CX
-	JLT  columns8
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
+rows:
+	VBROADCASTSS (AX), Y4
+	VMOVAPS Y4, Y5
+	MOVQ R8, R9
+	MOVQ SI, DI
+	CMPQ R13, $1
+	JEQ  pair
+	VBROADCASTSS 4(AX), Y5
+	ADDQ R10, R9
+	ADDQ R11, DI
+
+pair:
+	XORL  CX, CX
 	TESTQ DX, DX
-	JZ   rows16
-	VMOVUPS (DX), Y2
-	VMOVUPS 32(DX), Y3
-	ADDQ $64, DX
+	JZ    plain
 
-rows16:
-	MOVQ R8, DI
-	MOVQ R9, SI
-	MOVQ sa+48(FP), R12
-	MOVQ rows+32(FP), R13
+biased:
+	VMOVUPS (BX)(CX*1), Y2
+	VMOVUPS (DX)(CX*1), Y3
+	BACK8
+	JLT  biased
+	JMP  next
 
-row16:
-	VBROADCASTSS (R12), Y4
-	BACK8(0, Y0, Y2, Y6)
-	BACK8(32, Y1, Y3, Y7)
-	ADDQ $4, R12
-	ADDQ R10, DI
-	ADDQ R11, SI
-	DECQ R13
-	JNZ  row16
-	ADDQ $64, R8
-	ADDQ $64, R9
-	ADDQ $64, BX
-	JMP  columns16
+plain: // -0 is added, which changes nothing
+	VPCMPEQD Y3, Y3, Y3
+	VPSLLD   $31, Y3, Y3
 
-columns8:
-	ADDQ $16, CX
-	JZ   done
-	VMOVUPS (BX), Y0
-	TESTQ DX, DX
-	JZ   rows8
-	VMOVUPS (DX), Y2
+unbiased:
+	VMOVUPS (BX)(CX*1), Y2
+	BACK8
+	JLT unbiased
 
-rows8:
-	MOVQ sa+48(FP), R12
-	MOVQ rows+32(FP), R13
-	MOVQ R8, DI
-	MOVQ R9, SI
-
-row8:
-	VBROADCASTSS (R12), Y4
-	BACK8(0, Y0, Y2, Y6)
-	ADDQ $4, R12
-	ADDQ R10, DI
-	ADDQ R11, SI
-	DECQ R13
-	JNZ  row8
-
-done:
+next:
+	ADDQ $8, AX
+	LEAQ (R8)(R10*2), R8
+	LEAQ (SI)(R11*2), SI
+	SUBQ $2, R13
+	JGT  rows
 	VZEROUPPER
 	RET

@@ -3,38 +3,35 @@
 #include "textflag.h"
 #include "quant_amd64.h"
 
-// QuantizeRows for rows of whole blocks of 32. The rows of both:
+// QuantizeRows for rows of whole blocks of 32. A row is rounded after the largest magnitude of the next one has been
+// looked for, so that the divisions by it are done when they are needed.
 //
-//	SI x of the row     DI q of the row     R9  scale     R8 rows left
-//	R11 bytes of a row  R10 stride of q     CX, DX along the row
+//	SI x of the row     DI q of the row     BX bits of its largest magnitude   R8  rows to round
+//	R12 x of the next   R9 its scale        AX bits of its largest magnitude   CX, DX along a row
+//	R11 bytes of a row  R10 stride of q     X9 127
 
 #define POINTERS \
 	MOVQ q+0(FP), DI; \
 	MOVQ ldq+8(FP), R10; \
 	MOVQ scale+16(FP), R9; \
-	MOVQ x+24(FP), SI; \
+	MOVQ x+24(FP), R12; \
 	MOVQ rows+32(FP), R8; \
 	MOVQ cols+40(FP), R11; \
 	SHLQ $2, R11; \
 	MOVL $0x42fe0000, AX; \
 	VMOVD AX, X9; \
-	VBROADCASTSS X9, Y9; \
-	MOVL $0xc2fe0000, AX; \
-	VMOVD AX, X10; \
-	VBROADCASTSS X10, Y10
+	XORL SI, SI
 
-// SCALES leaves 127/absmax in X8 and stores absmax/127: the pattern of absmax is in AX, 127 in X9.
+// SCALES leaves 127/absmax in X10 and stores absmax/127, for absmax in X0 and its bits in AX. If it is tiny both are 0; if
+// not finite, NaN is stored.
 #define SCALES \
-	VMOVD AX, X0; \
-	VDIVSS X0, X9, X8; \
+	VDIVSS X0, X9, X10; \
 	VDIVSS X9, X0, X0; \
-	VMOVSS X0, (R9)
-
-#define NEXTROW \
-	ADDQ $4, R9; \
-	ADDQ R11, SI; \
-	ADDQ R10, DI; \
-	DECQ R8
+	VMOVSS X0, (R9); \
+	CMPL   AX, $0x0d800000; \
+	JLO    tiny; \
+	CMPL   AX, $0x7f800000; \
+	JHS    infinite
 
 // func quantizeRowsAVX2(q *int8, ldq int, scale, x *float32, rows, cols int)
 TEXT ·quantizeRowsAVX2(SB), NOSPLIT, $0-48
@@ -42,16 +39,16 @@ TEXT ·quantizeRowsAVX2(SB), NOSPLIT, $0-48
 	MAGNITUDE
 	VMOVDQU unpackOrder<>(SB), Y11
 
-row:
+largest:
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
 	XORL  CX, CX
 
 absmax:
-	VPAND   (SI)(CX*1), Y7, Y2
-	VPAND   32(SI)(CX*1), Y7, Y3
-	VPAND   64(SI)(CX*1), Y7, Y4
-	VPAND   96(SI)(CX*1), Y7, Y5
+	VPAND   (R12)(CX*1), Y7, Y2
+	VPAND   32(R12)(CX*1), Y7, Y3
+	VPAND   64(R12)(CX*1), Y7, Y4
+	VPAND   96(R12)(CX*1), Y7, Y5
 	VPMAXUD Y2, Y0, Y0
 	VPMAXUD Y3, Y1, Y1
 	VPMAXUD Y4, Y0, Y0
@@ -61,14 +58,17 @@ absmax:
 	JLT     absmax
 	VPMAXUD Y1, Y0, Y0
 	MAXLANES
-	XORL    CX, CX
-	MOVQ    DI, DX
-	CMPL    AX, $0x7f800000 // infinity
-	JHS     infinite
-	CMPL    AX, $0x0d800000 // tinyRow
-	JLO     tiny
 	SCALES
-	VBROADCASTSS X8, Y8
+
+scaled:
+	TESTQ SI, SI
+	JZ    next
+
+round:
+	XORL CX, CX
+	MOVQ DI, DX
+	CMPL BX, $0x7f800000
+	JHS  zero
 
 quant:
 	SCALE8((SI)(CX*1), Y0)
@@ -85,35 +85,48 @@ quant:
 	CMPQ      CX, R11
 	JLT       quant
 
+rounded:
+	ADDQ R10, DI
+	DECQ R8
+	JZ   done
+
 next:
-	NEXTROW
-	JNZ  row
-	VZEROUPPER
-	RET
+	MOVQ R12, SI
+	ADDQ R11, R12
+	ADDQ $4, R9
+	MOVL AX, BX
+	VBROADCASTSS X10, Y8
+	CMPQ R8, $1
+	JEQ  round
+	JMP  largest
+
+tiny:
+	MOVL   $0, (R9)
+	VXORPS X10, X10, X10
+	JMP    scaled
 
 infinite:
 	MOVL $0x7fc00000, (R9)
-	JMP  zeros
-
-tiny:
-	MOVL $0, (R9)
-
-zeros:
-	VPXOR Y0, Y0, Y0
+	JMP  scaled
 
 zero:
+	VPXOR Y0, Y0, Y0
+
+zeros:
 	VMOVDQU Y0, (DX)
 	ADDQ    $32, DX
 	ADDQ    $128, CX
 	CMPQ    CX, R11
-	JLT     zero
-	JMP     next
+	JLT     zeros
+	JMP     rounded
 
-// SCALE16 stores roundToEven(clamp(x * inv)) as int8: inv in Z8, 127 in Z9, -127 in Z10.
+done:
+	VZEROUPPER
+	RET
+
+// SCALE16 stores roundToEven(x * inv) as int8, inv in Z8; see SCALE8.
 #define SCALE16(x, z, xmm, q) \
 	VMULPS x, Z8, z; \
-	VMINPS Z9, z, z; \
-	VMAXPS Z10, z, z; \
 	VCVTPS2DQ z, z; \
 	VPMOVSDB z, xmm; \
 	VMOVDQU xmm, q
@@ -121,19 +134,17 @@ zero:
 // func quantizeRowsAVX512(q *int8, ldq int, scale, x *float32, rows, cols int)
 TEXT ·quantizeRowsAVX512(SB), NOSPLIT, $0-48
 	POINTERS
-	VBROADCASTSS X9, Z9
-	VBROADCASTSS X10, Z10
 	VPTERNLOGD $0xff, Z7, Z7, Z7
 	VPSRLD $1, Z7, Z7
 
-row:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	XORL   CX, CX
+largest:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	XORL  CX, CX
 
 absmax:
-	VPANDD  (SI)(CX*1), Z7, Z2
-	VPANDD  64(SI)(CX*1), Z7, Z3
+	VPANDD  (R12)(CX*1), Z7, Z2
+	VPANDD  64(R12)(CX*1), Z7, Z3
 	VPMAXUD Z2, Z0, Z0
 	VPMAXUD Z3, Z1, Z1
 	ADDQ    $128, CX
@@ -143,14 +154,17 @@ absmax:
 	VEXTRACTI64X4 $1, Z0, Y1
 	VPMAXUD Y1, Y0, Y0
 	MAXLANES
-	XORL    CX, CX
-	MOVQ    DI, DX
-	CMPL    AX, $0x7f800000 // infinity
-	JHS     infinite
-	CMPL    AX, $0x0d800000 // tinyRow
-	JLO     tiny
 	SCALES
-	VBROADCASTSS X8, Z8
+
+scaled:
+	TESTQ SI, SI
+	JZ    next
+
+round:
+	XORL CX, CX
+	MOVQ DI, DX
+	CMPL BX, $0x7f800000
+	JHS  zero
 
 quant:
 	SCALE16((SI)(CX*1), Z0, X0, (DX))
@@ -160,26 +174,41 @@ quant:
 	CMPQ CX, R11
 	JLT  quant
 
+rounded:
+	ADDQ R10, DI
+	DECQ R8
+	JZ   done
+
 next:
-	NEXTROW
-	JNZ  row
-	VZEROUPPER
-	RET
+	MOVQ R12, SI
+	ADDQ R11, R12
+	ADDQ $4, R9
+	MOVL AX, BX
+	VBROADCASTSS X10, Z8
+	CMPQ R8, $1
+	JEQ  round
+	JMP  largest
+
+tiny:
+	MOVL   $0, (R9)
+	VXORPS X10, X10, X10
+	JMP    scaled
 
 infinite:
 	MOVL $0x7fc00000, (R9)
-	JMP  zeros
-
-tiny:
-	MOVL $0, (R9)
-
-zeros:
-	VPXOR Y0, Y0, Y0
+	JMP  scaled
 
 zero:
+	VPXOR Y0, Y0, Y0
+
+zeros:
 	VMOVDQU Y0, (DX)
 	ADDQ    $32, DX
 	ADDQ    $128, CX
 	CMPQ    CX, R11
-	JLT     zero
-	JMP     next
+	JLT     zeros
+	JMP     rounded
+
+done:
+	VZEROUPPER
+	RET

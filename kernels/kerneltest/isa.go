@@ -46,7 +46,7 @@ func on() []cpu.Rung {
 
 // RequireISA fails a run without one of the paths in EDGEJEPA_REQUIRE_ISA, a list with commas: a path that did not run
 // did not pass.
-func RequireISA(t *testing.T) {
+func RequireISA(t testing.TB) {
 	t.Helper()
 	have := []string{"generic"}
 	for _, r := range on() {

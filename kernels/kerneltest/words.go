@@ -20,7 +20,7 @@ type Words map[string]uint64
 // CheckWords checks the instructions of a package's arm64 sources that are given as words, because Go's assembler does
 // not know them. tables has those of each file. Each word is the value of a macro with its mnemonic in a comment behind it,
 // each macro is in the table of its file, and no WORD stands outside a macro.
-func CheckWords(t *testing.T, tables map[string]Words) {
+func CheckWords(t testing.TB, tables map[string]Words) {
 	t.Helper()
 	for file, words := range tables {
 		source := readSource(t, file)
@@ -47,7 +47,7 @@ func CheckWords(t *testing.T, tables map[string]Words) {
 }
 
 // readSource is a file of the package under test. A test binary that was carried to another machine has none.
-func readSource(t *testing.T, file string) string {
+func readSource(t testing.TB, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -57,7 +57,7 @@ func readSource(t *testing.T, file string) string {
 }
 
 // MacroWord is the word that a macro of the header stands for. A WORD's expression is a Go expression too.
-func MacroWord(t *testing.T, header, use string) uint64 {
+func MacroWord(t testing.TB, header, use string) uint64 {
 	t.Helper()
 	name, args, _ := strings.Cut(strings.TrimSuffix(use, ")"), "(")
 	m := regexp.MustCompile(`(?m)^#define ` + name + `\(([^)]*)\) WORD \$\((.*)\)\s+// `).FindStringSubmatch(header)
@@ -66,7 +66,7 @@ func MacroWord(t *testing.T, header, use string) uint64 {
 }
 
 // EvalMacro is an expression of a macro with operands for its parameters.
-func EvalMacro(t *testing.T, expr string, params, operands []string) uint64 {
+func EvalMacro(t testing.TB, expr string, params, operands []string) uint64 {
 	t.Helper()
 	require.Len(t, operands, len(params), expr)
 	expr = regexp.MustCompile(`\b[a-z]\b`).ReplaceAllStringFunc(expr, func(p string) string {

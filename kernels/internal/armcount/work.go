@@ -9,8 +9,8 @@ import (
 	"edgejepa/vit"
 )
 
-// embedTimes is what is counted: an untrained int8 encoder, always the same, embeds a picture, always the same, one time
-// after the other on one thread.
+// embedTimes is what is counted: an untrained fixed-point encoder, always the same, embeds a picture, always the same, one
+// time after the other on one thread.
 func embedTimes(times int) error {
 	runtime.GOMAXPROCS(1)
 	preset, err := vit.PresetNamed(model)
@@ -23,17 +23,21 @@ func embedTimes(times int) error {
 	}
 	e.Params.Init(3)
 	e.Pack()
-	px := make([]float32, e.Config.PixelLen())
+	pix := make([]uint8, e.Config.PixelLen())
 	s := rng.New(17, rng.PurposeProbe, 0, 1)
-	for i := range px {
-		px[i] = float32(s.Norm())
+	for i := range pix {
+		pix[i] = uint8(s.Uint64())
 	}
 	pool := parallel.New(1)
 	defer pool.Close()
-	pass := quant.Quantize(e).NewPass(pool, 1)
+	q, _, err := quant.Calibrate(e, pool, pix, 1)
+	if err != nil {
+		return err
+	}
+	pass := q.NewPass(pool)
 	dst := make([]float32, e.Config.Dim)
 	for range times {
-		pass.Embed(dst, px, 1)
+		pass.Embed(dst, pix, 1)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ type allocation struct {
 // target is what the allocator must know about an architecture.
 type target interface {
 	registers() int
-	vectors() int // registers in a block
+	width(v *value) int // how many registers a value takes
 	// inMemory says whether operand v of o, if not resident, is read from memory as it stands.
 	inMemory(o op, v *value) bool
 	// ownResult says whether o writes its result before it has read its operands.
@@ -71,16 +71,9 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 			free[r] = true
 		}
 	}
-	width := func(v *value) int {
-		if v.shared {
-			return 1
-		}
-		return t.vectors()
-	}
-
 	for _, v := range k.values {
 		if v.kind == accumulator {
-			a.regs[v] = take(width(v))
+			a.regs[v] = take(t.width(v))
 		}
 	}
 	for _, v := range resident {
@@ -140,7 +133,8 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 		if d := o.dst; d != nil && d.kind == temporary {
 			for _, v := range o.operands() {
 				mayReuse := !t.ownResult(o) || o.code == opSelect && v == o.a
-				if mayReuse && dying[v] && width(v) == width(d) && inMask(v) == inMask(d) {
+				mayReuse = mayReuse && !(o.code == opMulUnless && v == o.c) // read after the product is there
+				if mayReuse && dying[v] && t.width(v) == t.width(d) && inMask(v) == inMask(d) {
 					a.regs[d] = a.regs[v]
 					delete(dying, v)
 					break
@@ -149,9 +143,9 @@ func tryAllocate(k *kernel, t target, resident []*value) (*allocation, error) {
 			switch {
 			case a.regs[d] != nil:
 			case inMask(d):
-				a.regs[d] = takeFrom(freeMasks, width(d))
+				a.regs[d] = takeFrom(freeMasks, t.width(d))
 			default:
-				a.regs[d] = take(width(d))
+				a.regs[d] = take(t.width(d))
 			}
 		}
 		for v := range dying {

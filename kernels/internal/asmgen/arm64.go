@@ -35,11 +35,11 @@ var arm64Macro = []struct {
 }
 
 // arm64Op holds the operations that are one of these macros.
-var arm64Op = map[opcode]string{opAdd: "FADD4S", opSub: "FSUB4S", opMul: "FMUL4S", opDiv: "FDIV4S", opAndNot: "BIC16B",
+var arm64Op = map[opcode]string{opAdd: "FADD4S", opSub: "FSUB4S", opMul: "FMUL4S", opDiv: "FDIV4S",
 	opAdd64: "FADD2D", opMul64: "FMUL2D", opMulInt: "MUL4S", opMin: "FMIN4S"}
 
 func (*arm64) registers() int           { return 32 }
-func (*arm64) vectors() int             { return block / 4 }
+func (*arm64) width(v *value) int       { return width(v, block/4) }
 func (*arm64) inMemory(op, *value) bool { return false }
 func (*arm64) ownResult(o op) bool      { return o.code == opMax || o.code == opSelect }
 func (*arm64) needsSpare(o op) bool     { return o.code == opMax && o.dst == o.b || o.code == opFold }
@@ -50,7 +50,8 @@ const (
 	arm64Bytes = "R10" // of a row, or from row to row
 	arm64Table = "R11"
 	arm64Rows  = "R12"
-	arm64N     = "R13"
+	arm64N     = "R13" // of a row, or columns left
+	arm64Block = "R14" // bytes from a column down to the end of its rows
 )
 
 func printARM64(list []*kernel) ([]byte, error) {
@@ -85,8 +86,10 @@ func (p *arm64) routine() {
 	for _, a := range k.args {
 		to := ""
 		switch {
-		case a == k.rowCount:
+		case a == k.rowCount, a == k.count && k.columns != nil:
 			to = arm64Rows
+		case a == k.columns:
+			to = arm64N
 		case a == k.count && k.rowCount != nil:
 			to = arm64N
 		case a == k.count:
@@ -112,7 +115,13 @@ func (p *arm64) routine() {
 			p.loadInvariant(v, p.a.regs[v][0])
 		}
 	}
-	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ %d(%s), F%d", off, ptr, reg) })
+	load := func(reg, off int, ptr string) { p.ins("", "FMOVQ %d(%s), F%d", off, ptr, reg) }
+	store := func(reg, off int, ptr string) { p.ins("", "FMOVQ F%d, %d(%s)", reg, off, ptr) }
+	if k.columns != nil {
+		p.ins("", "MUL %s, %s, %s", arm64Bytes, arm64Rows, arm64Block)
+	} else {
+		p.accumulators(load)
+	}
 
 	p.body(loopSyntax{
 		align: "PCALIGN $16", start: fmt.Sprintf("MOVD %s, %s", arm64N, arm64Count),
@@ -124,9 +133,32 @@ func (p *arm64) routine() {
 			p.ins("", "SUBS $1, %s", arm64Rows)
 			p.ins("", "BNE %s", label)
 		},
+		row: func() {},
+		begin: func() {
+			p.accumulators(load)
+			p.ins("", "MOVD %s, %s", arm64Rows, arm64Count)
+		},
+		end: func(label string) {
+			p.accumulators(store)
+			for _, a := range k.args {
+				switch {
+				case a.kind == pointer && a.step == stepNone:
+					p.ins("", "ADD $%d, %s", block*4, p.ptr[a])
+				case a.step == stepStride:
+					p.ins("", "SUB %s, %s", arm64Block, p.ptr[a])
+					p.ins("", "ADD $%d, %s", block*4, p.ptr[a])
+				case a.step == stepFloat:
+					p.ins("", "MOVD %s+%d(FP), %s", a.name, a.offset, p.ptr[a])
+				}
+			}
+			p.ins("", "SUBS $%d, %s", block, arm64N)
+			p.ins("", "BNE %s", label)
+		},
 	}, p.op, p.ptr)
 
-	p.accumulators(func(reg, off int, ptr string) { p.ins("", "FMOVQ F%d, %d(%s)", reg, off, ptr) })
+	if k.columns == nil {
+		p.accumulators(store)
+	}
 	p.WriteString("\tRET\n\n")
 }
 
@@ -161,10 +193,7 @@ func (p *arm64) op(o op) {
 		p.fold(o)
 		return
 	}
-	n := p.vectors()
-	if o.dst != nil && o.dst.shared || o.code == opStore1 {
-		n = 1
-	}
+	n := p.width(o.result())
 	each(n, o.String(), func(u int, comment string) {
 		r := func(v *value) int { return p.r(v, u) }
 		var d int
@@ -203,6 +232,9 @@ func (p *arm64) op(o op) {
 			}
 		case opSelect:
 			p.ins(comment, "VBSL V%d.B16, V%d.B16, V%d.B16", r(o.c), r(o.b), d)
+		case opMulUnless:
+			p.ins(comment, "FMUL4S(%d, %d, %d)", d, r(o.a), r(o.b))
+			p.ins("", "BIC16B(%d, %d, %d)", d, d, r(o.c))
 		case opAnd:
 			p.ins(comment, "VAND V%d.B16, V%d.B16, V%d.B16", r(o.b), r(o.a), d)
 		case opShl:

@@ -15,6 +15,7 @@ const block = 16
 type kernel struct {
 	name string
 	doc  string // the loop, in the words of the Go version
+	neon bool   // on arm64 only: amd64 has a routine by hand
 	args []*arg
 	ops  []op
 
@@ -23,6 +24,7 @@ type kernel struct {
 	count    *arg
 	rowCount *arg      // of a routine on rows: how many
 	sections []section // of a routine on rows
+	columns  *arg      // of a routine that goes down one block of columns after the other: how many columns
 }
 
 // section is a run of operations, up to the next one's first.
@@ -69,6 +71,8 @@ type value struct {
 	from   *arg   // of a scalar or an accumulator
 	wide   int    // of an accumulator: 0 for 32 bits; 1, 2 the low or high halves of float64
 	mask   bool   // what a comparison yields
+	unless bool   // of a mask: what opMulUnless asks for
+	common bool   // the same for every row
 }
 
 type valueKind int
@@ -104,7 +108,6 @@ const (
 	opLess             // a < b ? all ones : 0
 	opSelect           // bits of b where a is all ones, else of c
 	opAnd              // a & b
-	opAndNot           // a &^ b
 	opShl              // a << imm, as uint32
 	opAddInt           // a + b, as uint32
 	opLow              // float64 of the lower half of a
@@ -121,6 +124,7 @@ const (
 	opZero             // 0
 	opFold             // the sum of the lanes of a, as a tree: lanes.sum in package kernels
 	opStore1           // the first lane
+	opMulUnless        // c ? 0 : a * b
 )
 
 // String is the operation in Go's terms, for the comments of the listing.
@@ -144,6 +148,8 @@ func (o op) String() string {
 		return fmt.Sprintf("%s = %s < %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.a.name, o.b.name)
 	case opSelect:
 		return fmt.Sprintf("%s = %s ? %s : %s", o.dst.name, o.a.name, o.b.name, o.c.name)
+	case opMulUnless:
+		return fmt.Sprintf("%s = %s ? 0 : %s * %s", o.dst.name, o.c.name, o.a.name, o.b.name)
 	case opShl:
 		return fmt.Sprintf("%s = %s << %d", o.dst.name, o.a.name, o.imm)
 	case opShr:
@@ -153,7 +159,7 @@ func (o op) String() string {
 	case opHigh:
 		return fmt.Sprintf("%s = float64(%s), upper half", o.dst.name, o.a.name)
 	}
-	sign := map[opcode]string{opAdd: "+", opSub: "-", opMul: "*", opDiv: "/", opLess: "<", opAnd: "&", opAndNot: "&^",
+	sign := map[opcode]string{opAdd: "+", opSub: "-", opMul: "*", opDiv: "/", opLess: "<", opAnd: "&",
 		opAddInt: "+", opAdd64: "+", opMul64: "*", opXor: "^", opMulInt: "*"}[o.code]
 	if o.dst == o.a {
 		return fmt.Sprintf("%s %s= %s", o.dst.name, sign, o.b.name)
@@ -270,6 +276,10 @@ func (k *kernel) rows() {
 	}
 }
 
+// eachColumnBlock declares the number of columns, a positive multiple of block: all is done for one block after the
+// other, with lanes of its own.
+func (k *kernel) eachColumnBlock() { k.columns = k.arg("cols", integer, stepNone) }
+
 func (k *kernel) add1(v *value) *value {
 	k.values = append(k.values, v)
 	return v
@@ -277,7 +287,7 @@ func (k *kernel) add1(v *value) *value {
 
 // scalar declares an argument of 32 bits.
 func (k *kernel) scalar(name string) *value {
-	return k.add1(&value{name: name, shared: true, kind: argument, from: k.arg(name, scalar, stepNone)})
+	return k.add1(&value{name: name, shared: true, common: true, kind: argument, from: k.arg(name, scalar, stepNone)})
 }
 
 // sum starts an accumulator of this row at zero.
@@ -310,7 +320,7 @@ func (k *kernel) bits(name string, bits uint32) *value {
 			return c
 		}
 	}
-	c := k.add1(&value{name: name, shared: true, kind: constant, bits: bits})
+	c := k.add1(&value{name: name, shared: true, common: true, kind: constant, bits: bits})
 	k.consts = append(k.consts, c)
 	return c
 }
@@ -324,11 +334,13 @@ func (k *kernel) emit(o op) *value {
 
 func (k *kernel) binary(code opcode, name string, a, b *value) *value {
 	shared := a.shared && (b == nil || b.shared)
-	return k.emit(op{code: code, dst: k.add1(&value{name: name, shared: shared, mask: code == opLess}), a: a, b: b})
+	common := a.common && (b == nil || b.common)
+	dst := &value{name: name, shared: shared, common: common, mask: code == opLess}
+	return k.emit(op{code: code, dst: k.add1(dst), a: a, b: b})
 }
 
 func (k *kernel) load(p *arg) *value {
-	return k.emit(op{code: opLoad, dst: k.add1(&value{name: p.name}), ptr: p})
+	return k.emit(op{code: opLoad, dst: k.add1(&value{name: p.name, common: p.step == stepAgain}), ptr: p})
 }
 
 func (k *kernel) load1(p *arg) *value {
@@ -355,7 +367,6 @@ func (k *kernel) max(name string, a, b *value) *value    { return k.binary(opMax
 func (k *kernel) min(name string, a, b *value) *value    { return k.binary(opMin, name, a, b) }
 func (k *kernel) less(name string, a, b *value) *value   { return k.binary(opLess, name, a, b) }
 func (k *kernel) and(name string, a, b *value) *value    { return k.binary(opAnd, name, a, b) }
-func (k *kernel) andNot(name string, a, b *value) *value { return k.binary(opAndNot, name, a, b) }
 func (k *kernel) addInt(name string, a, b *value) *value { return k.binary(opAddInt, name, a, b) }
 func (k *kernel) mulInt(name string, a, b *value) *value { return k.binary(opMulInt, name, a, b) }
 func (k *kernel) xor(name string, a, b *value) *value    { return k.binary(opXor, name, a, b) }
@@ -375,6 +386,12 @@ func (k *kernel) shr(name string, a *value, n int) *value {
 // choose returns mask ? a : b; it must be the mask's last use.
 func (k *kernel) choose(name string, mask, a, b *value) *value {
 	return k.emit(op{code: opSelect, dst: k.add1(&value{name: name}), a: mask, b: a, c: b})
+}
+
+// mulUnless returns mask ? 0 : a*b; it must be the mask's only use.
+func (k *kernel) mulUnless(name string, a, b, mask *value) *value {
+	mask.unless = true
+	return k.emit(op{code: opMulUnless, dst: k.add1(&value{name: name}), a: a, b: b, c: mask})
 }
 
 // accumulate is acc += v.

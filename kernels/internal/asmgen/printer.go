@@ -39,6 +39,22 @@ func each(n int, comment string, f func(u int, comment string)) {
 	}
 }
 
+// width is how many registers v takes where vectors of them make up a block.
+func width(v *value, vectors int) int {
+	if v.shared {
+		return 1
+	}
+	return vectors
+}
+
+// result is what o yields or stores.
+func (o op) result() *value {
+	if o.dst == nil {
+		return o.a
+	}
+	return o.dst
+}
+
 // text begins a routine.
 func (p *printer) text(symbol string) {
 	name := strings.Trim(symbol, "·<>")
@@ -54,13 +70,21 @@ type loopSyntax struct {
 	back    func(ptr string)           // to the beginning of the row
 	jump    func(by int, label string) // counts down, and jumps unless that was all
 	jumpRow func(label string)         // the same with the rows
+	row     func()                     // begins a row
+	begin   func()                     // of a block of columns: accumulators and counter
+	end     func(label string)         // stores the accumulators, and jumps unless that was the last block
 }
 
 // body prints all operations with their loops.
 func (p *printer) body(s loopSyntax, op func(op), ptr map[*arg]string) {
 	k := p.k
+	if k.columns != nil {
+		p.WriteString("\ncolumns:\n")
+		s.begin()
+	}
 	if k.rowCount != nil {
 		p.WriteString("\nrow:\n")
+		s.row()
 	}
 	loops := 0
 	for i, run := range k.runs() {
@@ -107,16 +131,19 @@ func (p *printer) body(s loopSyntax, op func(op), ptr map[*arg]string) {
 			}
 		}
 	}
-	if k.rowCount == nil {
-		return
-	}
-	for _, a := range k.args {
-		if a.step == stepFloat {
-			s.add(4, ptr[a])
+	if k.rowCount != nil {
+		for _, a := range k.args {
+			if a.step == stepFloat {
+				s.add(4, ptr[a])
+			}
 		}
+		s.jumpRow("row")
+		p.WriteString("\n")
 	}
-	s.jumpRow("row")
-	p.WriteString("\n")
+	if k.columns != nil {
+		s.end("columns")
+		p.WriteString("\n")
+	}
 }
 
 // r is the register number of v for vector u.

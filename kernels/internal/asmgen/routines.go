@@ -60,17 +60,19 @@ func routines() []*kernel {
 		k.sumSquares(low, high, k.load(x))
 	})
 
-	define("addColumnSumsBlock", "dst[j] += x[r*stride+j], j < 16, rows ascending", func(k *kernel) {
+	define("addColumnSumsBlocks", "dst[j] += x[r*stride+j], rows ascending", func(k *kernel) {
 		dst := k.lanes("dst")
 		x := k.column("x")
 		k.rows()
+		k.eachColumnBlock()
 		k.accumulate(dst, k.load(x))
 	})
-	define("addLayerNormParamGradBlock",
-		"dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), j < 16, rows ascending", func(k *kernel) {
+	define("addLayerNormParamGradBlocks",
+		"dbias[j] += dy[r,j]; dgain[j] += dy[r,j]*((x[r,j]-mean[r])*rstd[r]), rows ascending", func(k *kernel) {
 			dgain, dbias := k.lanes("dgain"), k.lanes("dbias")
 			dy, x, mean, rstd := k.column("dy"), k.column("x"), k.perRow("mean"), k.perRow("rstd")
 			k.rows()
+			k.eachColumnBlock()
 			hat := k.xhat(k.load(x), k.load1(mean), k.load1(rstd))
 			g := k.load(dy)
 			k.accumulate(dbias, g)
@@ -90,6 +92,7 @@ func routines() []*kernel {
 		k.accumulateMax(l, k.mul("v", k.load(x), scale))
 	})
 	define("expRowBlocks", "x[i] = exp(scale*x[i]-m); l[i%16] += x[i]", func(k *kernel) {
+		k.neon = true
 		l := k.lanes("l")
 		x := k.slice("x")
 		k.n()
@@ -99,12 +102,14 @@ func routines() []*kernel {
 		k.accumulate(l, e)
 	})
 	define("dotRowBlocks", "l[i%16] += a[i]*b[i]", func(k *kernel) {
+		k.neon = true
 		l := k.lanes("l")
 		a, b := k.slice("a"), k.slice("b")
 		k.n()
 		k.accumulate(l, k.mul("ab", k.load(a), k.load(b)))
 	})
 	define("softmaxGradBlocks", "dx[i] = scale*y[i]*(dy[i]-dot)", func(k *kernel) {
+		k.neon = true
 		dx, dy, y := k.slice("dx"), k.slice("dy"), k.slice("y")
 		k.n()
 		scale, dot := k.scalar("scale"), k.scalar("dot")
@@ -321,7 +326,7 @@ func (k *kernel) expNeg(x *value) *value {
 	p = k.add("p", k.add("p", p, r), one)
 	pow2 := k.addInt("pow2", k.shl("pow2", z, 23), one)
 	below := k.less("below", x, k.float("ExpMin", coef.ExpMin))
-	return k.andNot("e", k.mul("e", p, pow2), below)
+	return k.mulUnless("e", p, pow2, below)
 }
 
 // normalTail returns exp(-x*x/2) and Phi(-|x|); see package coef.

@@ -1,0 +1,36 @@
+package vit
+
+import "fmt"
+
+// Precision is what the products of a training pass compute with, and what is kept between its halves. Weights and their
+// gradients are float32 in all of them, and so are attention, norms and residuals.
+type Precision byte
+
+const (
+	F32 Precision = iota // float32 throughout: the reference
+	F16                  // activations that wait for the backward pass are halves
+	I8                   // the products of the trunk's linear layers have int8 operands, forward and backward
+)
+
+var precisions = [...]string{F32: "f32", F16: "f16", I8: "int8"}
+
+func (p Precision) String() string { return precisions[p] }
+
+// ParsePrecision reads "f32", "f16" or "int8".
+func ParsePrecision(name string) (Precision, error) {
+	for p, n := range precisions {
+		if n == name {
+			return Precision(p), nil
+		}
+	}
+	return 0, fmt.Errorf("no precision %q: choose one of f32, f16, int8", name)
+}
+
+// MarshalText is the name, as configurations hold it.
+func (p Precision) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText is ParsePrecision.
+func (p *Precision) UnmarshalText(name []byte) (err error) {
+	*p, err = ParsePrecision(string(name))
+	return err
+}
