@@ -41,7 +41,7 @@ func (m *moments) clear() {
 }
 
 // placeEncoders lays out the context and the target encoder. In halves the target's weights are float32 only while it
-// runs. It is done before there are gradients: the two share memory.
+// runs, which is before a step has gradients: the two share memory.
 func (t *Trainer) placeEncoders(a *arena.Arena) {
 	e, halves := t.Config.Encoder, t.Config.halves()
 	a.Part("context encoder", func() { t.Context = vit.PlaceUnpacked(a, e, !halves) })

@@ -55,7 +55,7 @@ func AttentionForward(att, qkv, probs []float32, tokens, dim, heads int, scratch
 	if tokens == 0 {
 		return
 	}
-	if heads < 1 || dim%heads != 0 || len(att) < tokens*dim || len(qkv) < tokens*3*dim ||
+	if heads < 1 || dim < heads || tokens < 0 || dim%heads != 0 || len(att) < tokens*dim || len(qkv) < tokens*3*dim ||
 		!fits(probs, heads*tokens*tokens) || len(scratch) < AttentionScratch(tokens, dim, heads) {
 		panic("kernels: AttentionForward: an operand is smaller than its shape")
 	}
@@ -82,7 +82,7 @@ func AttentionBackward(dqkv, datt, qkv, probs []float32, tokens, dim, heads int,
 	if tokens == 0 {
 		return
 	}
-	if heads < 1 || dim%heads != 0 || len(dqkv) < tokens*3*dim || len(datt) < tokens*dim || len(qkv) < tokens*3*dim ||
+	if heads < 1 || dim < heads || tokens < 0 || dim%heads != 0 || len(dqkv) < tokens*3*dim || len(datt) < tokens*dim || len(qkv) < tokens*3*dim ||
 		!fits(probs, heads*tokens*tokens) || len(scratch) < AttentionScratch(tokens, dim, heads) {
 		panic("kernels: AttentionBackward: an operand is smaller than its shape")
 	}

@@ -29,7 +29,7 @@ func GemmFused(c []float32, ldc int, a []float32, lda, m int, b *Panels, e *Epil
 	if m == 0 || n == 0 {
 		return
 	}
-	if len(c) < (m-1)*ldc+n || !e.Fits(m, n) {
+	if m < 0 || ldc < n || len(c) < (m-1)*ldc+n || !e.Fits(m, n) {
 		panic("kernels: GemmFused: an operand is smaller than its shape")
 	}
 	for i := 0; i < m; i += epilogueRows {
@@ -75,20 +75,32 @@ func (e *Epilogue) finish(c []float32, ldc int, y []float32, ldy, i, rows, n int
 }
 
 // FinishBlock turns y, the product in row i from column j on, bias included, into a piece of C: for products of other
-// kinds that come in blocks, those of a row in ascending order. c may be y, and the residual; y is overwritten.
+// kinds that come in blocks, those of a row in ascending order. c may be y, or the residual; y is overwritten.
 func (e *Epilogue) FinishBlock(c, y []float32, i, j int) {
 	n := len(c)
+	if n == 0 {
+		return
+	}
 	if e.Pre != nil {
 		copy(e.Pre[i*e.LDPre+j:][:n], y)
 	}
 	if e.GELU {
-		GELU(y, y)
+		GELU(y[:n], y[:n])
 	}
-	if e.Residual != nil {
-		if residual := e.Residual[i*e.LDResidual+j:][:n]; &residual[0] != &c[0] {
+	inPlace := &c[0] == &y[0]
+	switch {
+	case e.Residual == nil && !inPlace:
+		copy(c, y)
+	case e.Residual != nil:
+		residual := e.Residual[i*e.LDResidual+j:][:n]
+		if inPlace {
+			Add(c, residual)
+			break
+		}
+		if &residual[0] != &c[0] {
 			copy(c, residual)
 		}
-		Add(c, y)
+		Add(c, y[:n])
 	}
 	if e.Max != nil {
 		if most := maxScaled(c, 1); j == 0 || most > e.Max[i] {

@@ -2,6 +2,8 @@ package kernels
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,6 +70,67 @@ func TestGemmFused(t *testing.T) {
 					require.NoError(t, b.Check(), name)
 				}
 			}
+		}
+	})
+}
+
+// FinishBlock on blocks of a row gives what GemmFused gives on the whole, wherever the product and C lie.
+func TestFinishBlock(t *testing.T) {
+	const n, cut = 40, 24
+	y, res := make([]float32, n), make([]float32, n)
+	mixed(y, 1)
+	mixed(res, 2)
+	y[3], res[3] = -0.0, float32(math.Copysign(0, -1))
+	for part := range 16 {
+		var e Epilogue
+		pre, top := make([]float32, n), make([]float32, 1)
+		want := slices.Clone(y)
+		if part&1 != 0 {
+			e.Pre, e.LDPre = pre, n
+		}
+		if part&2 != 0 {
+			e.GELU = true
+			GELU(want, want)
+		}
+		if part&4 != 0 {
+			e.Residual, e.LDResidual = res, n
+			Add(want, res)
+		}
+		e.Max = top
+		for where := range 3 { // C is the product, the residual, or neither
+			product, c := slices.Clone(y), make([]float32, n)
+			switch {
+			case where == 0:
+				c = product
+			case where == 1 && e.Residual != nil:
+				e.Residual = slices.Clone(res)
+				c = e.Residual
+			}
+			e.FinishBlock(c[:cut], product[:cut], 0, 0)
+			e.FinishBlock(c[cut:], product[cut:], 0, cut)
+			require.NoError(t, kerneltest.EqualBits(want, c), "part %b, where %d", part, where)
+			require.Equal(t, slices.Max(want), top[0])
+			if e.Pre != nil {
+				require.NoError(t, kerneltest.EqualBits(y, pre))
+			}
+			if part&4 != 0 {
+				e.Residual = res
+			}
+		}
+	}
+}
+
+// Which of two zeros is the maximum must not depend on how a row was cut.
+func TestRowMaximumIsNeverMinusZero(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		for n := 1; n < 70; n++ {
+			x := make([]float32, n)
+			for i := range x {
+				x[i] = float32(math.Copysign(0, -1))
+			}
+			x[n/2] = 0
+			require.Zero(t, math.Float32bits(maxScaled(x, 1)))
+			require.Zero(t, math.Float32bits(maxScaled(x, -1)))
 		}
 	})
 }

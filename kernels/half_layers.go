@@ -9,7 +9,7 @@ const halfStrip = 1024
 
 // LayerNormHalf is fp.EncodeHalf of LayerNorm: dst [rows, cols] in halves, everything else as there.
 func LayerNormHalf(dst []uint16, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) {
-	if len(dst) < rows*cols || len(x) < rows*cols ||
+	if !holds(rows, cols, len(dst), len(x)) ||
 		(gain == nil) != (bias == nil) || (gain != nil && (len(gain) < cols || len(bias) < cols)) ||
 		(mean == nil) != (rstd == nil) || (mean != nil && (len(mean) < rows || len(rstd) < rows)) {
 		panic("kernels: LayerNormHalf: slice too short")

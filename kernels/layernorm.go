@@ -11,7 +11,7 @@ import "math"
 // gain and bias [cols] are both nil for no affine part; mean and rstd [rows] are both nil when no backward pass will
 // want them. dst may be x.
 func LayerNorm(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps float32) {
-	if len(dst) < rows*cols || len(x) < rows*cols ||
+	if !holds(rows, cols, len(dst), len(x)) ||
 		(gain == nil) != (bias == nil) || (gain != nil && (len(gain) < cols || len(bias) < cols)) ||
 		(mean == nil) != (rstd == nil) || (mean != nil && (len(mean) < rows || len(rstd) < rows)) {
 		panic("kernels: LayerNorm: slice too short")
@@ -40,7 +40,7 @@ func LayerNorm(dst, x, gain, bias, mean, rstd []float32, rows, cols int, eps flo
 //
 // x, mean and rstd are what the forward pass read and saved; dx, dy, x are [rows, cols]. dx must not overlap them.
 func AddLayerNormGrad(dx, dy, x, gain, mean, rstd []float32, rows, cols int) {
-	if len(dx) < rows*cols || len(dy) < rows*cols || len(x) < rows*cols ||
+	if !holds(rows, cols, len(dx), len(dy), len(x)) ||
 		(gain != nil && len(gain) < cols) || len(mean) < rows || len(rstd) < rows {
 		panic("kernels: AddLayerNormGrad: slice too short")
 	}
@@ -70,7 +70,7 @@ func AddLayerNormParamGrad(dgain, dbias, dy, x, mean, rstd []float32, rows, cols
 	if rows == 0 || c0 >= c1 {
 		return
 	}
-	if c0 < 0 || c1 > cols || len(dgain) < c1 || len(dbias) < c1 || len(dy) < rows*cols || len(x) < rows*cols ||
+	if c0 < 0 || c1 > cols || len(dgain) < c1 || len(dbias) < c1 || !holds(rows, cols, len(dy), len(x)) ||
 		len(mean) < rows || len(rstd) < rows {
 		panic("kernels: AddLayerNormParamGrad: slice too short")
 	}
@@ -165,3 +165,16 @@ func addLayerNormParamGradGeneric(dgain, dbias, dy, x, mean, rstd []float32, str
 
 // sqrt rounds once: a float64 root rounded to float32 is the correctly rounded float32 root.
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
+
+// holds reports whether slices of the given lengths hold [rows, cols] each; the product of the two may be beyond int.
+func holds(rows, cols int, lengths ...int) bool {
+	if rows < 0 || cols < 0 {
+		return false
+	}
+	for _, n := range lengths {
+		if cols > 0 && rows > n/cols {
+			return false
+		}
+	}
+	return true
+}

@@ -13,12 +13,13 @@ import (
 //
 // Each element is one chain of correctly rounded multiply-adds with k ascending, so the result has the same bits
 // on every instruction set, and splitting the rows between callers changes nothing. The error of an element is at
-// most K 2^-24 (1+o(1)) sum |a b|. c may be init; it must not overlap a or b.
+// most K 2^-24 (1+o(1)) sum |a b|. c may be init if ldInit is ldc; it must not overlap a or b.
 func Gemm(c []float32, ldc int, a []float32, lda, m int, b *Panels, init []float32, ldInit int) {
 	if m == 0 || b.N == 0 {
 		return
 	}
-	if b.K == 0 || lda < b.K || ldc < b.N || len(a) < (m-1)*lda+b.K || len(b.Data) < PanelLen(b.K, b.N) {
+	if m < 0 || b.K == 0 || lda < b.K || len(a) < (m-1)*lda+b.K || len(b.Data) < PanelLen(b.K, b.N) ||
+		!fitsGemm(c, ldc, m, b.N, init, ldInit) {
 		panic("kernels: Gemm: A, B or C is smaller than its shape")
 	}
 	t := tile{rsA: lda, csA: 1, bsA: MR * lda}
@@ -39,7 +40,7 @@ func AddGemmTN(c []float32, ldc int, a []float32, lda, m int, b *Panels) {
 	if m == 0 || b.N == 0 || b.K == 0 {
 		return
 	}
-	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m || len(b.Data) < PanelLen(b.K, b.N) {
+	if m < 0 || lda < m || len(a) < (b.K-1)*lda+m || len(b.Data) < PanelLen(b.K, b.N) || !fitsGemm(c, ldc, m, b.N, c, ldc) {
 		panic("kernels: AddGemmTN: an operand is smaller than its shape")
 	}
 	t := tile{rsA: 1, csA: lda, bsA: MR}
@@ -102,12 +103,16 @@ var zeroRow [2 * NR]float32
 // allColumns is the mask of a whole panel.
 const allColumns = 1<<NR - 1
 
+// fitsGemm reports whether C [m, n] and init are there, and C does not overwrite an init that has other rows.
+func fitsGemm(c []float32, ldc, m, n int, init []float32, ldInit int) bool {
+	if ldc < n || len(c) < (m-1)*ldc+n {
+		return false
+	}
+	return init == nil || ldInit >= 0 && len(init) >= (m-1)*ldInit+n && (&init[0] != &c[0] || ldInit == ldc || m == 1)
+}
+
 // gemm is C = init + A·B for the A that t describes, a block of k after the other.
 func (t *tile) gemm(c []float32, ldc int, a []float32, m int, b *right, init []float32, ldInit int) {
-	_ = c[(m-1)*ldc+b.n-1]
-	if init != nil {
-		_ = init[(m-1)*ldInit+b.n-1]
-	}
 	t.csB, t.bsB = b.row*4, b.panel*4
 	kc, most := b.k, kBlock
 	if t.csA != 1 {

@@ -3,11 +3,13 @@ package kernels
 import (
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/rng"
+	"edgejepa/kernels/kerneltest"
 )
 
 // mixed fills x with values of both signs over ten orders of magnitude, so that sums cancel and round.
@@ -167,29 +169,75 @@ func TestAddGemmTN(t *testing.T) {
 	})
 }
 
-// The chain's error stays below its bound against float64, and the bound is not idle: it is met within a factor.
+// The chain's error stays below its bound against float64, K roundings of the sum of magnitudes, and the bound is not
+// idle: independent roundings of partial sums that cancel come to about sqrt(K) of sqrt(K), a Kth of it.
 func TestGemmErrorBound(t *testing.T) {
 	const m, n, k = 24, 48, 384
 	a, w, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
 	mixed(a, 1)
 	mixed(w, 2)
-	var p Panels
-	p.PackT(w, k, k, n)
-	Gemm(c, n, a, k, m, &p, nil, 0)
-	worst := 0.0
-	for i := range m {
-		for j := range n {
-			var sum, abs float64
-			for x := range k {
-				v := float64(a[i*k+x]) * float64(w[j*k+x])
-				sum += v
-				abs += math.Abs(v)
+	forEachISA(t, func(t *testing.T) {
+		var p Panels
+		p.PackT(w, k, k, n)
+		Gemm(c, n, a, k, m, &p, nil, 0)
+		worst := 0.0
+		for i := range m {
+			for j := range n {
+				var sum, abs float64
+				for x := range k {
+					v := float64(a[i*k+x]) * float64(w[j*k+x])
+					sum += v
+					abs += math.Abs(v)
+				}
+				worst = max(worst, math.Abs(float64(c[i*n+j])-sum)/(abs*k*0x1p-24))
 			}
-			worst = max(worst, math.Abs(float64(c[i*n+j])-sum)/(abs*k*0x1p-24))
 		}
+		require.Less(t, worst, 1.0)
+		require.Greater(t, worst, 1.0/k)
+	})
+}
+
+// Products and attention of inputs that hurt have the same bits on every path, NaN for NaN.
+func TestProductsOfSpecialInputs(t *testing.T) {
+	type shape struct{ m, n, k int }
+	results := map[kerneltest.Kind][][]float32{}
+	run := func(kind kerneltest.Kind) (out [][]float32) {
+		for _, s := range []shape{{7, 37, 33}, {25, 64, 20}} {
+			a, b := filled(s.m*s.k, kind, 1), filled(s.k*s.n, kind, 2)
+			at, start := filled(s.k*s.m, kind, 3), filled(s.m*s.n, kind, 4)
+			var p Panels
+			p.Pack(b, s.n, s.k, s.n)
+			v := View{K: s.k, N: s.n, X: b, LD: s.n}
+			for range 4 {
+				out = append(out, slices.Clone(start))
+			}
+			r := out[len(out)-4:]
+			Gemm(r[0], s.n, a, s.k, s.m, &p, start, s.n)
+			GemmView(r[1], s.n, a, s.k, s.m, &v, nil, 0)
+			AddGemmTN(r[2], s.n, at, s.m, s.m, &p)
+			AddGemmTNView(r[3], s.n, at, s.m, s.m, &v)
+		}
+		const tokens, dim, heads = 19, 24, 2
+		qkv, datt := filled(tokens*3*dim, kind, 5), filled(tokens*dim, kind, 6)
+		att, dqkv := make([]float32, tokens*dim), make([]float32, tokens*3*dim)
+		scratch := make([]float32, AttentionScratch(tokens, dim, heads))
+		AttentionForward(att, qkv, nil, tokens, dim, heads, scratch)
+		AttentionBackward(dqkv, datt, qkv, nil, tokens, dim, heads, scratch)
+		return append(out, att, dqkv)
 	}
-	require.Less(t, worst, 1.0)
-	require.Greater(t, worst, 1e-5)
+	onGeneric(func() {
+		for _, kind := range kerneltest.Kinds {
+			results[kind] = run(kind)
+		}
+	})
+	forEachISA(t, func(t *testing.T) {
+		for _, kind := range kerneltest.Kinds {
+			got := run(kind)
+			for i, want := range results[kind] {
+				require.NoError(t, kerneltest.EqualBits(want, got[i]), "%v, result %d", kind, i)
+			}
+		}
+	})
 }
 
 func TestGemmAllocatesNothing(t *testing.T) {

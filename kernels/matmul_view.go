@@ -20,7 +20,7 @@ func GemmView(c []float32, ldc int, a []float32, lda, m int, b *View, init []flo
 	if m == 0 || b.N == 0 {
 		return
 	}
-	if b.K == 0 || lda < b.K || ldc < b.N || len(a) < (m-1)*lda+b.K || !b.covers() {
+	if m < 0 || b.K == 0 || lda < b.K || len(a) < (m-1)*lda+b.K || !b.covers() || !fitsGemm(c, ldc, m, b.N, init, ldInit) {
 		panic("kernels: GemmView: A, B or C is smaller than its shape")
 	}
 	t := tile{rsA: lda, csA: 1, bsA: MR * lda}
@@ -34,7 +34,7 @@ func AddGemmTNView(c []float32, ldc int, a []float32, lda, m int, b *View) {
 	if m == 0 || b.N == 0 || b.K == 0 {
 		return
 	}
-	if lda < m || ldc < b.N || len(a) < (b.K-1)*lda+m || !b.covers() {
+	if m < 0 || lda < m || len(a) < (b.K-1)*lda+m || !b.covers() || !fitsGemm(c, ldc, m, b.N, c, ldc) {
 		panic("kernels: AddGemmTNView: an operand is smaller than its shape")
 	}
 	t := tile{rsA: 1, csA: lda, bsA: MR}

@@ -51,7 +51,8 @@ func softmaxGradRowsGeneric(dx, dy []float32, stride int, y []float32, stridey, 
 	}
 }
 
-// maxScaled returns the largest scale*x[j], by maxOf; -Inf if there is none.
+// maxScaled returns the largest scale*x[j], by maxOf; -Inf if there is none. A zero is +0: which of two zeros is found
+// depends on how a row is cut.
 func maxScaled(x []float32, scale float32) float32 {
 	var l lanes
 	for j := range l {
@@ -59,7 +60,7 @@ func maxScaled(x []float32, scale float32) float32 {
 	}
 	n := maxScaledVector(&l, x, scale)
 	maxScaledGeneric(&l, x[n:], scale)
-	return l.max()
+	return l.max() + 0
 }
 
 func maxScaledGeneric(l *lanes, x []float32, scale float32) {

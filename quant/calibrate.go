@@ -68,6 +68,7 @@ func Calibrate(e *vit.Encoder, pool *parallel.Pool, pix []uint8, n int) (*Encode
 	if !(peak > 0 && peak < math.MaxFloat32) {
 		return nil, Calibration{}, errors.New("the network's numbers are zero or not finite: it cannot be quantised")
 	}
+	c.even, c.all = c.merge()
 	c.to.scales.stream = float64(peak*headroom) / fixed.ResidualMax
 	c.chooseFits()
 	if err := c.chooseAttention(); err != nil {
@@ -82,7 +83,7 @@ func Calibrate(e *vit.Encoder, pool *parallel.Pool, pix []uint8, n int) (*Encode
 	report := Calibration{Pictures: n, Rows: c.rows, StreamScale: c.to.scales.stream, StreamPeak: 1.0 / headroom}
 	for _, f := range c.fits() {
 		report.Layers = append(report.Layers, f.report)
-		f.x, f.want = nil, nil
+		f.want = nil
 	}
 	return c.to, report, nil
 }
@@ -92,6 +93,8 @@ type calibrator struct {
 	from *vit.Encoder
 	to   *Encoder
 	pool *parallel.Pool
+
+	even, all *ranges // of the pictures
 
 	streams [][]int32 // [picture] of [N, D]
 	spots   []picture // [worker]
@@ -105,10 +108,12 @@ func (c *calibrator) fits() []*fit { return c.to.scales.fits }
 
 // chooseFits fits every linear layer on its own.
 func (c *calibrator) chooseFits() {
-	from, most := floatLinears(c.from), c.merged().inputs
+	from := floatLinears(c.from)
 	fits := make([]*fit, len(from))
 	for i, l := range c.to.linears() {
-		f := &fit{kind: layerPatch, l: l, rows: c.rows, x: c.inputs[i], want: c.embed, most: most[i]}
+		f := &fit{kind: layerPatch, l: l, rows: c.rows, x: c.inputs[i], want: c.embed,
+			most: c.even.inputs[i], all: c.all.inputs[i], perPicture: c.perPicture}
+		c.inputs[i] = nil // each is let go of when its layer is fitted
 		if i == 0 {
 			f.w, f.from = foldPatch(c.from.Config, from[0])
 		} else {
@@ -136,6 +141,10 @@ func (t *fitTask) Run(i, _ int) {
 		t.from[i].Apply(f.want, f.x, f.rows)
 	}
 	f.search()
+	f.x = nil
+	if f.kind != layerQKV { // whose v chooseAttention looks at
+		f.want = nil
+	}
 }
 
 // Shares of the range of q and k that chooseAttention tries, and on how many pictures.
@@ -144,7 +153,8 @@ var attentionClips = []float64{1, 0.9, 0.8, 0.7, 0.6, 0.5}
 const attentionPictures = 16
 
 // chooseAttention finds the scales of q, k and v. Range moves between the channels of q and k until both have as much,
-// which leaves their products as they are; what of it is kept is tried on whole pictures, v has a share for each channel.
+// which leaves their products as they are; what of it is kept is tried on whole pictures, for each head. v has a share for
+// each channel.
 func (c *calibrator) chooseAttention() error {
 	cfg := c.from.Config
 	d, heads := cfg.Dim, cfg.Heads
@@ -152,16 +162,15 @@ func (c *calibrator) chooseAttention() error {
 	bs := make([][]block, cfg.Depth)
 	for i := range try {
 		qkv := c.fits()[1+4*i]
-		most := c.ranges[0].qkv[i]
 		v := make([]float64, d)
 		for j := range v {
-			v[j] = leastSquares(qkv.want[2*d+j:], 3*d, c.rows, float64(most[2*d+j]))
+			clip := qkv.leastSquares(2*d+j, float64(c.even.qkv[i][2*d+j]))
+			v[j] = positive(float64(clip*float64(c.all.qkv[i][2*d+j])) / 127)
 		}
 		for _, clip := range attentionClips {
 			a := attentionScales{q: make([]float64, d), k: make([]float64, d), v: v, out: c.fits()[2+4*i].scale}
 			for h := range heads {
-				clips := fill(make([]float64, heads), clip)
-				a.balance(most, h, d/heads, clips[h])
+				a.balance(c.all.qkv[i], h, d/heads, clip)
 			}
 			b, err := c.to.attentionBlock(i, &a)
 			if err != nil {
@@ -182,19 +191,17 @@ func (c *calibrator) chooseAttention() error {
 	for i := range try {
 		best := attentionScales{q: make([]float64, d), k: make([]float64, d), v: try[i][0].v, out: try[i][0].out}
 		for h := range heads {
-			least := math.Inf(1)
-			for k := range attentionClips {
+			least, share := math.Inf(1), 1.0
+			for k, clip := range attentionClips {
 				sum := 0.0
 				for p := range n {
 					sum += errs[(p*cfg.Depth+i)*per+k*heads+h]
 				}
 				if sum < least {
-					least = sum
-					hd := d / heads
-					copy(best.q[h*hd:][:hd], try[i][k].q[h*hd:])
-					copy(best.k[h*hd:][:hd], try[i][k].k[h*hd:])
+					least, share = sum, clip
 				}
 			}
+			best.balance(c.all.qkv[i], h, d/heads, share)
 		}
 		c.to.scales.attention = append(c.to.scales.attention, best)
 	}
@@ -216,23 +223,6 @@ func (a *attentionScales) balance(most []float32, h, hd int, clip float64) {
 		}
 		a.q[j], a.k[j] = unit*ratio, unit/ratio
 	}
-}
-
-// leastSquares is the int8 scale with the least error for the values x[i*ld], of which most is the largest magnitude.
-func leastSquares(x []float32, ld, n int, most float64) float64 {
-	best, least := positive(most/127), math.Inf(1)
-	for _, clip := range clips {
-		s, sum := positive(float64(most*clip)/127), 0.0
-		for i := range n {
-			v := float64(x[i*ld])
-			e := v - float64(min(max(math.Floor(v/s+0.5), -127), 127)*s)
-			sum += float64(e * e)
-		}
-		if sum < least {
-			best, least = s, sum
-		}
-	}
-	return best
 }
 
 // attentionBlock is the part of block i that attention needs.

@@ -14,9 +14,13 @@ type fit struct {
 	kind    layerKind
 	rows    int
 	x, want []float32 // [rows, In], [rows, Out] of the float network
-	most    []float32 // [In] largest magnitudes of its input, over more than these rows
-	w       []float32 // [Out, In]
-	from    []float64 // [Out] the float bias
+	most    []float32 // [In] largest magnitudes of its input, over all tokens of the even pictures
+	all     []float32 // [In] of all pictures
+
+	perPicture int       // rows
+	held       bool      // errors are those of the odd pictures
+	w          []float32 // [Out, In]
+	from       []float64 // [Out] the float bias
 
 	scale []float64 // [In]
 	zero  int
@@ -46,7 +50,7 @@ const (
 // power function), shares of an input's largest value that are kept, and of the range of a channel's weights.
 var (
 	alphas  = []float64{0, 0.25, 0.5, 0.75, 1}
-	clips   = []float64{1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3}
+	clips   = []float64{1.5, 1.25, 1.1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3}
 	shrinks = []float64{1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7}
 )
 
@@ -70,8 +74,10 @@ func (f *fit) search() {
 	f.q, f.acc, f.moved = nil, nil, nil
 }
 
-// chooseInput sets scale, zero, q and moved.
+// chooseInput sets scale, zero, q and moved. Ranges are those of the even pictures and errors those of the odd ones, whose
+// values may lie beyond; what was best then has the ranges of all.
 func (f *fit) chooseInput() {
+	f.held = f.rows > f.perPicture
 	least := math.Inf(1)
 	plain := 0.0
 	try := func(alpha, clip float64) {
@@ -87,14 +93,14 @@ func (f *fit) chooseInput() {
 		}
 	}
 	for _, alpha := range alphas {
-		if alpha == 0 || f.kind != layerFC2 {
-			try(alpha, 1)
+		if alpha > 0 && f.kind == layerFC2 {
+			break
+		}
+		for _, clip := range clips {
+			try(alpha, clip)
 		}
 	}
-	best := f.report.Migration
-	for _, clip := range clips[1:] {
-		try(best, clip)
-	}
+	f.held, f.most = false, f.all
 	f.input(f.report.Migration, f.report.Clip)
 	f.report.Error = 1
 	if plain > 0 {
@@ -251,8 +257,12 @@ func (f *fit) products() {
 // errors is the power of each output channel's error, its mean, which the bias will take off, left out.
 func (f *fit) errors() []float64 {
 	f.products()
-	sum, squares := make([]float64, f.l.out), make([]float64, f.l.out)
+	sum, squares, n := make([]float64, f.l.out), make([]float64, f.l.out), 0
 	for r := range f.rows {
+		if f.held && f.even(r) {
+			continue
+		}
+		n++
 		want, acc := f.want[r*f.l.out:][:f.l.out], f.acc[r*f.l.out:][:f.l.out]
 		for o, a := range acc {
 			d := float64(want[o]) - float64(float64(a)*f.out[o])
@@ -261,9 +271,32 @@ func (f *fit) errors() []float64 {
 		}
 	}
 	for o, s := range sum {
-		squares[o] -= float64(s*s) / float64(f.rows)
+		squares[o] -= float64(s*s) / float64(n)
 	}
 	return squares
+}
+
+// even says whether row r is of an even picture.
+func (f *fit) even(r int) bool { return r/f.perPicture%2 == 0 }
+
+// leastSquares is the share of the range most of output o that int8 values keep with the least error on the odd pictures.
+func (f *fit) leastSquares(o int, most float64) float64 {
+	best, least := 1.0, math.Inf(1)
+	for _, clip := range clips {
+		s, sum := positive(float64(most*clip)/127), 0.0
+		for r := range f.rows {
+			if f.rows > f.perPicture && f.even(r) {
+				continue
+			}
+			v := float64(f.want[r*f.l.out+o])
+			e := v - float64(min(max(math.Floor(v/s+0.5), -127), 127)*s)
+			sum += float64(e * e)
+		}
+		if sum < least {
+			best, least = clip, sum
+		}
+	}
+	return best
 }
 
 // meanError is the mean of want less what the layer gives.

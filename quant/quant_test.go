@@ -183,7 +183,7 @@ func TestCalibrateGolden(t *testing.T) {
 
 // Widths that fill no vector, and a picture whose rows fill no word.
 func TestGoldenRagged(t *testing.T) {
-	const want = "2638cd47a9611b52d69f74d08fe77989"
+	const want = "30d7bb9314c5da28d91a854ee021d530"
 	c := vit.Config{ImageSize: 15, PatchSize: 3, Channels: 3, Dim: 20, Depth: 1, Heads: 5, MLPRatio: 2.5, NormEps: 1e-6,
 		Mean: vit.ImageNetMean, Std: vit.ImageNetStd, Pool: "mean"}
 	require.NoError(t, c.Validate())
@@ -230,7 +230,7 @@ func TestEmbedAllocatesNothing(t *testing.T) {
 		pool := parallel.New(threads)
 		defer pool.Close()
 		for name, p := range map[string]Embedder{"int8": calibrated(t, e, 1).NewPass(pool), "f32": newFloatEmbedder(e, pool, 2)} {
-			require.Zero(t, testing.AllocsPerRun(20, func() {
+			require.Zero(t, testing.AllocsPerRun(5, func() {
 				p.Embed(dst, pix, 1)
 				p.Embed(dst, pix, 5)
 				p.Tokens(tokens, pix, 5)

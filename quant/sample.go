@@ -23,7 +23,7 @@ type sample struct {
 	rows, perPicture int
 	inputs           [][]float32 // [linear] of [rows, In]; of the patch embedding: bytes less 128
 	embed            []float32   // [rows, D] what the patch embedding makes of them
-	ranges           []ranges    // [worker]
+	ranges           [2][]ranges // [even and odd pictures][worker]
 	peak             []float64   // [picture] largest magnitude in the stream
 	means            []float64   // [picture, 2*depth, D] of the stream behind each half of each block
 	pooled           []float64   // [picture, D] the embedding
@@ -45,18 +45,26 @@ func widen(most, x []float32) {
 	}
 }
 
-// merged are the ranges that all workers saw.
-func (s *sample) merged() *ranges {
-	r := &s.ranges[0]
-	for _, other := range s.ranges[1:] {
-		for i, x := range other.inputs {
-			widen(r.inputs[i], x)
-		}
-		for i, x := range other.qkv {
-			widen(r.qkv[i], x)
-		}
+// merge returns the ranges that all workers saw: of the even pictures, and of all.
+func (s *sample) merge() (even, all *ranges) {
+	even, all = &s.ranges[0][0], &s.ranges[1][0]
+	for _, r := range s.ranges[0][1:] {
+		even.widen(&r)
 	}
-	return r
+	for _, r := range s.ranges[1][1:] {
+		all.widen(&r)
+	}
+	all.widen(even)
+	return even, all
+}
+
+func (r *ranges) widen(by *ranges) {
+	for i, x := range by.inputs {
+		widen(r.inputs[i], x)
+	}
+	for i, x := range by.qkv {
+		widen(r.qkv[i], x)
+	}
 }
 
 func newSample(from *vit.Encoder, to *Encoder, workers int, pix []uint8, n int) sample {
@@ -69,7 +77,7 @@ func newSample(from *vit.Encoder, to *Encoder, workers int, pix []uint8, n int) 
 	for _, l := range s.ls {
 		s.inputs = append(s.inputs, make([]float32, s.rows*l.in))
 	}
-	for range workers {
+	for i := range 2 * workers {
 		var r ranges
 		for _, l := range s.ls {
 			r.inputs = append(r.inputs, make([]float32, l.in))
@@ -77,7 +85,7 @@ func newSample(from *vit.Encoder, to *Encoder, workers int, pix []uint8, n int) 
 		for range c.Depth {
 			r.qkv = append(r.qkv, make([]float32, 3*d))
 		}
-		s.ranges = append(s.ranges, r)
+		s.ranges[i%2] = append(s.ranges[i%2], r)
 	}
 	s.embed = make([]float32, s.rows*d)
 	s.peak, s.means, s.pooled = make([]float64, n), make([]float64, n*2*c.Depth*d), make([]float64, n*d)
@@ -93,11 +101,12 @@ func (s *sample) seen(picture, block, worker int, t *trace) {
 		s.keep(s.inputs[0], patchBytes(s.to, s.pix[picture*c.PixelLen():]), c.PatchLen(), picture)
 		s.peak[picture] = peak(t.in)
 	}
+	r := &s.ranges[picture%2][worker]
 	for i, x := range [][]float32{t.norm1, t.att, t.norm2, t.h} {
 		s.keep(s.inputs[1+4*block+i], x, s.ls[1+4*block+i].in, picture)
-		widen(s.ranges[worker].inputs[1+4*block+i], x)
+		widen(r.inputs[1+4*block+i], x)
 	}
-	widen(s.ranges[worker].qkv[block], t.qkv)
+	widen(r.qkv[block], t.qkv)
 	s.peak[picture] = max(s.peak[picture], peak(t.mid), peak(t.out))
 	at := (picture*c.Depth + block) * 2 * d
 	columnMeans(s.means[at:][:d], t.mid)

@@ -60,9 +60,9 @@ the speed is measured first and the schedule is laid out to end in time.
 
   f32    float32 throughout: the reference
   f16    what is kept is kept in halves: activations for the backward pass, the optimiser's moments, the target encoder.
-         It is computed in float32. Half the memory
-  int8   besides, the products of the blocks take 8-bit operands, forward and backward: the fastest, most so where
-         there are dot-product instructions
+         It is computed in float32. Two thirds of the memory
+  int8   besides, the products of the blocks take 8-bit operands, those of gradients where layers are wide: the fastest,
+         most so where there are dot-product instructions
 
 --memory bounds what the process has resident, and nothing else: with little, activations are computed twice and batches
 go through the network in parts, at the cost of speed, and the run ends in the same bytes. --dry-run lists what takes what.`
@@ -102,7 +102,7 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.batch, "batch", 0, "pictures a step (default 128; fewer when there are few pictures)")
 	fs.Float64Var(&f.lr, "lr", 0, "peak learning rate (default 1e-3)")
 	fs.Uint64Var(&f.seed, "seed", 0, "equal seeds, pictures and settings give equal bytes")
-	fs.StringVar(&f.precision, "precision", "f32", "f32, the reference; f16: half the memory; int8: the fastest")
+	fs.StringVar(&f.precision, "precision", "f32", "f32, the reference; f16: two thirds of the memory; int8: as little, and the fastest")
 	fs.Var(&f.memory, "memory", "memory the run may take, such as 512MiB; the result does not depend on it (default: what the machine has free)")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores; the result does not depend on it)")
 	fs.IntVar(&f.nice, "nice", 10, "priority, from 0, the usual one, to 19, the least: others on the board go first (Linux)")

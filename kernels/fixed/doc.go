@@ -32,5 +32,5 @@
 // # Where to read
 //
 // requant.go first; norm.go, softmax.go and gelu.go build on it. The functions …Generic are the reference of the
-// assembly, which takes whole blocks of 16 columns (requant_asm.go, softmax_asm.go, gelu_amd64.go, gelu_arm64.go).
+// assembly, which takes whole blocks of 16 columns, or rows of 32 and more in softmax (vector_asm.go, softmax_asm.go).
 package fixed

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"edgejepa/internal/noise"
+	"edgejepa/kernels"
 	"edgejepa/kernels/kerneltest"
 )
 
@@ -57,6 +59,59 @@ func TestQuantFenced(t *testing.T) {
 				Dequant(dst, ld, acc, ld, rows, cols, sa, sw, bias)
 				require.Equal(t, was, x)
 			}
+		}
+	})
+}
+
+// The fused product and the stochastic quantisers stay inside their operands.
+func TestFusedFenced(t *testing.T) {
+	kerneltest.ForEachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 9))
+		for _, s := range [][3]int{{1, 1, 1}, {7, 33, 20}, {25, 130, 37}} {
+			c := newFusedCase(r, s[0], s[1], s[2])
+			m, n, k := c.m, c.n, c.k
+			for _, atEnd := range []bool{false, true} {
+				fence := func(x []float32) []float32 {
+					y := kerneltest.FencedAs[float32](t, len(x), atEnd)
+					copy(y, x)
+					return y
+				}
+				a := kerneltest.FencedAs[int8](t, (m-1)*c.lda+k, atEnd)
+				copy(a, c.a)
+				e := &kernels.Epilogue{Bias: fence(c.bias), GELU: true, Pre: fence(c.residual[:(m-1)*c.ldd+n]), LDPre: c.ldd,
+					Residual: fence(c.residual[:(m-1)*c.ldd+n]), LDResidual: c.ldd, Max: fence(c.sa)}
+				dst := fence(c.residual[:(m-1)*c.ldd+n])
+				want := c.separate(&kernels.Epilogue{Bias: c.bias, GELU: true, Residual: c.residual, LDResidual: c.ldd})
+				was := slices.Clone(dst)
+				GemmF32(dst, c.ldd, a, c.lda, m, &c.p, fence(c.sa), fence(c.sw), e)
+				require.Empty(t, diffFused(dst, c.ldd, want.dst, was, m, n), "%v", s)
+
+				x, bits := fence(c.residual[:m*n]), noise.Stream{Key: 5}
+				q, scale := kerneltest.FencedAs[int8](t, m*n, atEnd), fence(c.sa)
+				QuantizeRowsStochastic(q, scale, x, m, n, n, bits)
+				qt, scaleT := kerneltest.FencedAs[int8](t, n*m, atEnd), fence(c.sw)
+				QuantizeColumnsStochastic(qt, m, scaleT, x, m, n, n, bits)
+			}
+		}
+	})
+}
+
+// Dequant has the bits of its definition whatever the scales.
+func TestDequantOfSpecialScales(t *testing.T) {
+	const rows, cols = 5, 43
+	kerneltest.ForEachISA(t, func(t *testing.T) {
+		for _, kind := range kerneltest.Kinds {
+			sa, sw, bias := make([]float32, rows), make([]float32, cols), make([]float32, cols)
+			kerneltest.Fill(sa, kind, 1)
+			kerneltest.Fill(sw, kind, 2)
+			kerneltest.Fill(bias, kind, 3)
+			acc, got, want := make([]int32, rows*cols), make([]float32, rows*cols), make([]float32, rows*cols)
+			for i := range acc {
+				acc[i] = int32(i*i*i*104729) - 1<<30
+				want[i] = float32(float32(acc[i])*float32(sa[i/cols]*sw[i%cols])) + bias[i%cols]
+			}
+			Dequant(got, cols, acc, cols, rows, cols, sa, sw, bias)
+			require.NoError(t, kerneltest.EqualBits(want, got), "%v", kind)
 		}
 	})
 }

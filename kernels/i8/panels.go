@@ -79,10 +79,13 @@ func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // hasMinInt8 says whether any value is -128.
 func hasMinInt8(q []int8) bool {
+	const low, high = 0x0101010101010101, 0x8080808080808080
 	b := asBytes(q)
-	for ; len(b) >= 8; b = b[8:] {
-		x := binary.LittleEndian.Uint64(b) ^ 0x8080808080808080 // a byte of zero where the value is -128
-		if (x-0x0101010101010101)&^x&0x8080808080808080 != 0 {
+	for ; len(b) >= 32; b = b[32:] {
+		// bytes of zero where a value is -128
+		x0, x1 := binary.LittleEndian.Uint64(b)^high, binary.LittleEndian.Uint64(b[8:])^high
+		x2, x3 := binary.LittleEndian.Uint64(b[16:])^high, binary.LittleEndian.Uint64(b[24:])^high
+		if ((x0-low)&^x0|(x1-low)&^x1|(x2-low)&^x2|(x3-low)&^x3)&high != 0 {
 			return true
 		}
 	}

@@ -44,10 +44,13 @@ func on() []cpu.Rung {
 	return slices.DeleteFunc(cpu.Rungs(), func(r cpu.Rung) bool { return !*r.On })
 }
 
-// RequireISA fails a run without one of the paths in EDGEJEPA_REQUIRE_ISA, a list with commas: a path that did not run
-// did not pass.
+// RequireISA fails a run without one of the paths in EDGEJEPA_REQUIRE_ISA, a list with commas, or without the path that
+// EDGEJEPA_ISA forces: a path that did not run did not pass.
 func RequireISA(t testing.TB) {
 	t.Helper()
+	if _, err := cpu.Forced(); err != nil {
+		t.Errorf("%v", err)
+	}
 	have := []string{"generic"}
 	for _, r := range on() {
 		have = append(have, r.Name)

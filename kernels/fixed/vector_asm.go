@@ -4,7 +4,7 @@ package fixed
 
 import "edgejepa/internal/cpu"
 
-// The routines of requant_amd64.s and requant_arm64.s, shared by both architectures. Each gives the bits of its generic
+// The routines of vector_amd64.s and vector_arm64.s, shared by both architectures. Each gives the bits of its generic
 // twin on the columns that it takes: a multiple of intBlock from the left.
 
 // intBlock is the number of columns that one turn of a routine's loop handles.
