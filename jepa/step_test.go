@@ -43,6 +43,9 @@ func TestStepSameBitsForAnyThreads(t *testing.T) {
 	for _, change := range []func(*Config){
 		func(c *Config) {},
 		func(c *Config) { c.Predictor = PredictorMLP; c.Loss = LossL2; c.Masks.EqualContext = true },
+		func(c *Config) { // wide enough for int8 gradients
+			c.Precision, c.Encoder.Dim, c.PredictorDim = vit.I8, 128, 128
+		},
 	} {
 		c := microConfig()
 		change(&c)

@@ -113,10 +113,7 @@ func equal(operands int) func(n int) []int {
 
 // onGeneric runs f with every other path switched off.
 func onGeneric(f func()) {
-	for _, p := range isaSwitches() {
-		defer func(was bool) { *p.on = was }(*p.on)
-		*p.on = false
-	}
+	defer kerneltest.Only(0)()
 	f()
 }
 

@@ -37,7 +37,7 @@ func TestHalfLayers(t *testing.T) {
 					continue
 				}
 				x, gain, bias := filled(rows*n, kind, 3), filled(n, kerneltest.Normal, 4), filled(n, kerneltest.Normal, 5)
-				y, wantH, gotH := make([]float32, rows*n), make([]uint16, rows*n), fencedHalves(t, rows*n, true)
+				y, wantH, gotH := make([]float32, rows*n), make([]uint16, rows*n), kerneltest.FencedAs[uint16](t, rows*n, true)
 				var stat [4][rows]float32
 				for _, affine := range []bool{true, false} {
 					if !affine {

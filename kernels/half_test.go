@@ -177,21 +177,13 @@ func TestHalfStaysInside(t *testing.T) {
 						x = append(x, kerneltest.Fenced(t, n, atEnd))
 					}
 					for range k.halfs {
-						h = append(h, fencedHalves(t, n, atEnd))
+						h = append(h, kerneltest.FencedAs[uint16](t, n, atEnd))
 					}
 					k.run(x, h, noise.Stream{})
 				}
 			}
 		}
 	})
-}
-
-func fencedHalves(t *testing.T, n int, atEnd bool) []uint16 {
-	all := asHalves(kerneltest.Fenced(t, (n+1)/2, atEnd))
-	if atEnd {
-		return all[len(all)-n:]
-	}
-	return all[:n:n]
 }
 
 func TestHalfAllocatesNothing(t *testing.T) {

@@ -50,7 +50,7 @@ func TestPackHalf(t *testing.T) {
 					}
 					check := func(rows, cols int, plain func(b *Panels, x []float32, ld int), half func(b *Panels, x []uint16, ld int)) {
 						ld := cols + gap
-						x := fencedHalves(t, (rows-1)*ld+cols, atEnd)
+						x := kerneltest.FencedAs[uint16](t, (rows-1)*ld+cols, atEnd)
 						halfMatrix(x[:(rows-1)*ld+cols], rows, cols, ld, uint32(k*n))
 						wide := make([]float32, len(x))
 						fp.DecodeHalf(wide, x)

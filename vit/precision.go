@@ -2,14 +2,15 @@ package vit
 
 import "fmt"
 
-// Precision is what the products of a training pass compute with, and what is kept between its halves. Weights and their
-// gradients are float32 in all of them, and so are attention, norms and residuals.
+// Precision is what the products of a trunk's passes compute with, and how activations wait for the backward pass. In all
+// of them weights and their gradients are float32, and attention, norms, GELU and sums are computed in it; so are patch
+// embedding and the projections into and out of a predictor.
 type Precision byte
 
 const (
 	F32 Precision = iota // float32 throughout: the reference
-	F16                  // activations that wait for the backward pass are halves
-	I8                   // the products of the trunk's linear layers have int8 operands, forward and backward
+	F16                  // what waits for the backward pass are halves, and a block's input is rounded to them
+	I8                   // as F16; besides, products of linear layers have int8 operands: forward all, backward wide ones
 )
 
 var precisions = [...]string{F32: "f32", F16: "f16", I8: "int8"}

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// i8BenchShapes are products of a small encoder: rows (tokens), output channels, inner dimension.
-var i8BenchShapes = [][3]int{
+// benchShapes are products of a small encoder: rows (tokens), output channels, inner dimension.
+var benchShapes = [][3]int{
 	{64, 192, 192}, {196, 768, 192}, {196, 192, 768}, {64, 512, 128}, {64, 64, 32}, {1, 192, 192},
 }
 
 func BenchmarkGemm(b *testing.B) {
-	for _, s := range i8BenchShapes {
+	for _, s := range benchShapes {
 		m, n, k := s[0], s[1], s[2]
 		r := rand.New(rand.NewPCG(1, 1))
 		a, acc := fill(r, m, k, k, anyValue), make([]int32, m*n)

@@ -5,7 +5,7 @@
 #include "tile_amd64.h"
 
 // The int8 tile kernel on AVX2: up to 3 rows by 16 channels of int32 sums in Y0..Y5. A step is 8 k, four of the lower
-// half of a block of 32 (w0) and the four that lie 16 further (w1), in the order of i8Chains:
+// half of a block of 32 (w0) and the four that lie 16 further (w1), in the order of inChains:
 //
 //	Y6, Y7   w0 of channels 0-7 and 8-15        Y10      sixteen times 1
 //	Y8, Y9   w1 of the same                     Y11-Y15  for a row
@@ -191,8 +191,8 @@ TEXT ·spreadChainsAVX2(SB), NOSPLIT, $0-40
 	MOVQ rows+16(FP), R9
 	MOVQ lda+24(FP), R10
 	MOVQ n+32(FP), CX
-	VMOVDQU ·chainOrder+i8Order_bytes(SB), Y1
-	VMOVDQU ·chainOrder+i8Order_words(SB), Y2
+	VMOVDQU ·chainOrder+byteOrder_bytes(SB), Y1
+	VMOVDQU ·chainOrder+byteOrder_words(SB), Y2
 	XORL AX, AX
 
 spread:

@@ -31,6 +31,6 @@
 // # Where to read
 //
 // quant.go has the rules and the quantisers, columns.go and stochastic.go their other forms; panels.go and pack.go the
-// packed operand; generic.go is the reference of all assembly. dispatch_amd64.go and dispatch_arm64.go cut a product into
+// packed operand; generic.go is the reference of all assembly. gemm_amd64.go and gemm_arm64.go cut a product into
 // calls of bounded length, and fused.go goes from float32 to float32 in one pass.
 package i8

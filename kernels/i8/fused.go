@@ -59,7 +59,7 @@ func columnsOf(x []float32, j, n int) []float32 {
 
 // columns is channels [j, j+n) of p; j is a multiple of fusedCols.
 func (p *Panels) columns(j, n int) Panels {
-	end := roundUp(j+n, i8Layouts[p.layout].width)
+	end := roundUp(j+n, geometries[p.layout].width)
 	return Panels{K: p.K, N: n, kp: p.kp, layout: p.layout, chain4: p.chain4,
 		data: p.data[j*p.kp : end*p.kp], start: p.start[j:end]}
 }

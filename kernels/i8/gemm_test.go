@@ -11,9 +11,9 @@ import (
 	"edgejepa/kernels/kerneltest"
 )
 
-// i8Shapes are m, n, k around every edge of the i8: tiles of 1 to 12 rows, panels of 4, 8, 16 and 32 channels, runs
+// testShapes are m, n, k around every edge of the i8: tiles of 1 to 12 rows, panels of 4, 8, 16 and 32 channels, runs
 // of 4, 8 and 32 k, and the 512, 1024 or 4096 k of one pass.
-func i8Shapes() (shapes [][3]int) {
+func testShapes() (shapes [][3]int) {
 	for _, m := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 19} {
 		for _, n := range []int{1, 3, 4, 5, 8, 15, 16, 17, 33, 67} {
 			for _, k := range []int{1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100} {
@@ -58,15 +58,15 @@ func diff(acc []int32, ldacc int, want []int32, m, n int, fence int32) (wrong, s
 	return wrong, smashed
 }
 
-const i8Fence = -0x5a5a5a5b
+const fenceValue = -0x5a5a5a5b
 
-type i8Values struct {
+type testValues struct {
 	name string
 	a, w func(r *rand.Rand, row, k int) int8
 }
 
-// i8Extremes are operands that saturate or wrap any int16 shortcut that is not exact.
-var i8Extremes = []i8Values{
+// extremes are operands that saturate or wrap any int16 shortcut that is not exact.
+var extremes = []testValues{
 	{"random", anyValue, anyWeight},
 	{"a=-128,w=-127", constant(-128), constant(-127)},
 	{"a=-128,w=127", constant(-128), constant(127)},
@@ -113,9 +113,9 @@ func TestGemm(t *testing.T) {
 	kerneltest.ForEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		var p Panels
-		for s, shape := range i8Shapes() {
+		for s, shape := range testShapes() {
 			m, n, k := shape[0], shape[1], shape[2]
-			for e, v := range i8Extremes {
+			for e, v := range extremes {
 				if m*n*k > 4096 && (s+e)%3 != 0 && e != 0 || testing.Short() && (s+e)%9 != 0 {
 					continue // every extreme still meets every edge
 				}
@@ -123,10 +123,10 @@ func TestGemm(t *testing.T) {
 				a := fill(r, m, k, lda, v.a)[:(m-1)*lda+k]
 				w := fill(r, n, k, k, v.w)
 				wasA, wasW := slices.Clone(a), slices.Clone(w)
-				acc := slices.Repeat([]int32{i8Fence}, m*ldacc+40)
+				acc := slices.Repeat([]int32{fenceValue}, m*ldacc+40)
 				p.Pack(w, k, n)
 				Gemm(acc[:(m-1)*ldacc+n], ldacc, a, lda, m, &p)
-				wrong, smashed := diff(acc, ldacc, gemmOracle(wasA, lda, m, wasW, k, n), m, n, i8Fence)
+				wrong, smashed := diff(acc, ldacc, gemmOracle(wasA, lda, m, wasW, k, n), m, n, fenceValue)
 				require.Empty(t, wrong, "%v %s", shape, v.name)
 				require.Empty(t, smashed, "%v %s", shape, v.name)
 				require.True(t, slices.Equal(wasA, a) && slices.Equal(wasW, w), "%v %s: an input was modified", shape, v.name)
@@ -144,28 +144,28 @@ func TestGemmCheckerCatches(t *testing.T) {
 	run := func(a, w []int8) []int32 {
 		var p Panels
 		p.Pack(w, k, n)
-		acc := slices.Repeat([]int32{i8Fence}, m*ld+8)
+		acc := slices.Repeat([]int32{fenceValue}, m*ld+8)
 		Gemm(acc, ld, a, k, m, &p)
 		return acc
 	}
 	want := gemmOracle(a, k, m, w, k, n)
-	wrong, smashed := diff(run(a, w), ld, want, m, n, i8Fence)
+	wrong, smashed := diff(run(a, w), ld, want, m, n, fenceValue)
 	require.Empty(t, wrong+smashed)
 
 	flipped := slices.Clone(w)
 	flipped[(n-1)*k+k-1] *= -1
-	wrong, _ = diff(run(a, flipped), ld, want, m, n, i8Fence)
+	wrong, _ = diff(run(a, flipped), ld, want, m, n, fenceValue)
 	require.NotEmpty(t, wrong, "a flipped sign")
 
 	dropped := slices.Clone(a)
 	dropped[(m-1)*k+k-1] = 0
-	wrong, _ = diff(run(dropped, w), ld, want, m, n, i8Fence)
+	wrong, _ = diff(run(dropped, w), ld, want, m, n, fenceValue)
 	require.NotEmpty(t, wrong, "a dropped last element")
 
 	for _, at := range []int{n, ld - 1, (m-1)*ld + n, m*ld + 7} {
 		acc := run(a, w)
 		acc[at]++
-		_, smashed = diff(acc, ld, want, m, n, i8Fence)
+		_, smashed = diff(acc, ld, want, m, n, fenceValue)
 		require.NotEmpty(t, smashed, "one write too far, at %d", at)
 	}
 }
@@ -249,7 +249,7 @@ func TestPanics(t *testing.T) {
 		require.PanicsWithValue(t, "i8: Panels.Pack: a weight of -128", func() { new(Panels).Pack(bad[i:i+1], 1, 1) })
 	}
 	for v := -127; v <= 127; v++ {
-		require.False(t, hasMinInt8(slices.Repeat([]int8{int8(v)}, 17)))
+		require.False(t, hasMinInt8(slices.Repeat([]int8{int8(v)}, 32+17)))
 	}
 	const small = "i8: Gemm: A or the accumulator is smaller than its shape"
 	var p Panels

@@ -4,7 +4,7 @@ import "math"
 
 // The reference of the int8 kernels, compiled everywhere.
 
-// gemmGeneric is Gemm on i8Runs, two rows by four channels at a time. An odd last row is paired with itself.
+// gemmGeneric is Gemm on inRuns, two rows by four channels at a time. An odd last row is paired with itself.
 func gemmGeneric(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 	for j := 0; j < p.N; j += 4 {
 		panel := p.data[j*p.kp : (j+4)*p.kp]

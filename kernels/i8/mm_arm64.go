@@ -2,8 +2,8 @@
 
 package i8
 
-// i8MMPassK is how many k one pass of the SMMLA tile takes: eight rows of that many bytes are 8 KiB.
-const i8MMPassK = 1024
+// passKMM is how many k one pass of the SMMLA tile takes: eight rows of that many bytes are 8 KiB.
+const passKMM = 1024
 
 // tileMMArgs is the argument of tileMM. Where fewer than eight rows are left the last one is repeated, sums and all.
 type tileMMArgs struct {
@@ -12,11 +12,11 @@ type tileMMArgs struct {
 	skip   int       // bytes from the pass's end in one panel to its start in the next
 	steps  int       // k of the pass, in eights
 	panels int
-	add    int                 // 1: continue the sums in c
-	a      [8 * i8MMPassK]int8 // [k/8][8 rows][8]
+	add    int               // 1: continue the sums in c
+	a      [8 * passKMM]int8 // [k/8][8 rows][8]
 }
 
-// tileMM takes eight rows through panels of i8Octs. For r < 8, j < 8*panels:
+// tileMM takes eight rows through panels of inOcts. For r < 8, j < 8*panels:
 //
 //	c[r][j] = sum over k of int32(a[r,k]) * w[j,k]      // + c[r][j] with add
 //
@@ -30,12 +30,12 @@ func gemmMM(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 	full := p.N / width
 	for i := 0; i < m; i += 8 {
 		rows := min(8, m-i)
-		for k := 0; k < p.K; k += i8MMPassK {
-			kc := min(i8MMPassK, p.K-k)
+		for k := 0; k < p.K; k += passKMM {
+			kc := min(passKMM, p.K-k)
 			t.load(a[i*lda+k:], lda, rows, kc)
 			t.steps, t.add = (kc+7)/8, min(k, 1)
 			t.skip = width * (p.kp - 8*t.steps)
-			most := max(1, i8CallMACs/(8*width*8*t.steps))
+			most := max(1, callMACs/(8*width*8*t.steps))
 			for j := 0; j < full; j += most {
 				t.panels = min(most, full-j)
 				t.b = &p.data[width*(j*p.kp+k)]

@@ -1,40 +1,40 @@
 package i8
 
-// i8Layout is how the bytes of a packed right-hand operand lie. Each instruction set wants its own; a Panels stays
+// arrangement is how the bytes of a packed right-hand operand lie. Each instruction set wants its own; a Panels stays
 // with the one that it was packed for.
-type i8Layout uint8
+type arrangement uint8
 
 const (
-	i8Runs    i8Layout = iota // generic, NEON
-	i8Dots                    // NEON with dot product (SDOT)
-	i8Octs                    // NEON with matrix multiply (SMMLA)
-	i8Chains                  // AVX2 (VPMADDUBSW)
-	i8Quads                   // AVX-VNNI (VPDPBUSD)
-	i8Quads32                 // AVX-512 VNNI
+	inRuns    arrangement = iota // generic, NEON
+	inDots                       // NEON with dot product (SDOT)
+	inOcts                       // NEON with matrix multiply (SMMLA)
+	inChains                     // AVX2 (VPMADDUBSW)
+	inQuads                      // AVX-VNNI (VPDPBUSD)
+	inQuads32                    // AVX-512 VNNI
 )
 
-// i8Layouts are the layouts. All are [N/width][K/run][width][run]: for each channel of a panel a run of neighbouring k.
-var i8Layouts = [...]i8Geometry{
-	i8Runs:    {width: 4, run: 32, unit: chainBlock, chains: true},
-	i8Dots:    {width: 16, run: 4, unit: 16},
-	i8Octs:    {width: 8, run: 8, unit: 8},
-	i8Chains:  {width: 16, run: 4, unit: chainBlock, chains: true, order: &chainOrder},
-	i8Quads:   {width: 16, run: 4, unit: 4, biased: true},
-	i8Quads32: {width: 32, run: 4, unit: 4, biased: true},
+// geometries are the layouts. All are [N/width][K/run][width][run]: for each channel of a panel a run of neighbouring k.
+var geometries = [...]geometry{
+	inRuns:    {width: 4, run: 32, unit: chainBlock, chains: true},
+	inDots:    {width: 16, run: 4, unit: 16},
+	inOcts:    {width: 8, run: 8, unit: 8},
+	inChains:  {width: 16, run: 4, unit: chainBlock, chains: true, order: &chainOrder},
+	inQuads:   {width: 16, run: 4, unit: 4, biased: true},
+	inQuads32: {width: 32, run: 4, unit: 4, biased: true},
 }
 
-type i8Geometry struct {
-	width  int      // channels of a panel
-	run    int      // neighbouring k of a channel
-	unit   int      // K is padded to a multiple of it
-	chains bool     // the kernel is faster with weights that obey the chain rule
-	biased bool     // the kernel adds 128 to the activations: the sums begin at -128 * (sum of the weights)
-	order  *i8Order // the k of a block of 32 are put into this order first; nil: they stay
+type geometry struct {
+	width  int        // channels of a panel
+	run    int        // neighbouring k of a channel
+	unit   int        // K is padded to a multiple of it
+	chains bool       // the kernel is faster with weights that obey the chain rule
+	biased bool       // the kernel adds 128 to the activations: the sums begin at -128 * (sum of the weights)
+	order  *byteOrder // the k of a block of 32 are put into this order first; nil: they stay
 }
 
-// i8Order is an order of the 32 bytes of a block, as the two instructions that make it: of the 16 bytes of each half
+// byteOrder is an order of the 32 bytes of a block, as the two instructions that make it: of the 16 bytes of each half
 // (VPSHUFB), then of the eight words of four bytes (VPERMD).
-type i8Order struct {
+type byteOrder struct {
 	bytes [chainBlock]uint8
 	words [chainBlock / 4]uint32
 }
@@ -42,13 +42,13 @@ type i8Order struct {
 var (
 	// chainOrder brings the four weights of a chain to where VPMADDUBSW and VPADDW add them up: i and i+8 side by side,
 	// i+16 and i+24 in the same place of the next word. The words hold k 0 8 1 9, 16 24 17 25, 2 10 3 11, 18 26 19 27...
-	chainOrder = i8Order{
+	chainOrder = byteOrder{
 		bytes: [chainBlock]uint8{
 			0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15,
 			0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15},
 		words: [8]uint32{0, 4, 1, 5, 2, 6, 3, 7},
 	}
-	plainOrder = i8Order{
+	plainOrder = byteOrder{
 		bytes: [chainBlock]uint8{
 			0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 			0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
@@ -57,7 +57,7 @@ var (
 )
 
 // put is dst[i] = src[where i comes from] for a block.
-func (o *i8Order) put(dst, src *[chainBlock]int8) {
+func (o *byteOrder) put(dst, src *[chainBlock]int8) {
 	for i := range dst {
 		at := o.words[i/4]*4 + uint32(i%4)
 		dst[i] = src[at&^15+uint32(o.bytes[at])]
@@ -65,7 +65,7 @@ func (o *i8Order) put(dst, src *[chainBlock]int8) {
 }
 
 // packPanel packs rows [up to l.width, k] as a panel, and sets the channels' starts where the layout has them.
-func packPanel(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) {
+func packPanel(panel []int8, start []int32, rows []int8, k int, l *geometry) {
 	c := packVector(panel, start, rows, k, l)
 	for ; c*k < len(rows); c++ {
 		row := rows[c*k : (c+1)*k]
@@ -77,7 +77,7 @@ func packPanel(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) {
 }
 
 // packChannel is d[k/run*width*run + k%run] = row[k], with k in the layout's order.
-func packChannel(d, row []int8, l *i8Geometry) {
+func packChannel(d, row []int8, l *geometry) {
 	if l.order == nil {
 		packChannelRuns(d, row, l)
 		return
@@ -91,7 +91,7 @@ func packChannel(d, row []int8, l *i8Geometry) {
 	}
 }
 
-func packChannelRuns(d, row []int8, l *i8Geometry) {
+func packChannelRuns(d, row []int8, l *geometry) {
 	step := l.width * l.run
 	for ; len(row) >= l.run; row = row[l.run:] {
 		switch l.run {

@@ -17,7 +17,7 @@
 	VPMADDWD Y13, y, y; \
 	VPADDD y, Y15, Y15
 
-// func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *i8Order, sums *[8]int32)
+// func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *byteOrder, sums *[8]int32)
 //
 // Eight channels by eight words of four k are transposed: first the words of channel c in Yc.
 TEXT ·packQuadsAVX2(SB), NOSPLIT, $0-56
@@ -35,8 +35,8 @@ TEXT ·packQuadsAVX2(SB), NOSPLIT, $0-56
 	VMOVDQU (DX), Y15
 
 block:
-	VMOVDQU i8Order_bytes(AX), Y12
-	VMOVDQU i8Order_words(AX), Y13
+	VMOVDQU byteOrder_bytes(AX), Y12
+	VMOVDQU byteOrder_words(AX), Y13
 	ORDERED((SI), Y0)
 	ORDERED((SI)(R8*1), Y1)
 	ORDERED((SI)(R8*2), Y2)

@@ -13,7 +13,7 @@ const MaxK = 131072
 type Panels struct {
 	K, N   int
 	kp     int // K, padded
-	layout i8Layout
+	layout arrangement
 	chain4 bool    // CheckChains holds; looked at only if the layout gains by it
 	data   []int8  // one panel after the other
 	start  []int32 // what the sums of each channel begin with, N padded
@@ -21,9 +21,9 @@ type Panels struct {
 
 // Pack takes w [n, k] row-major, every value in [-127, 127]; -128 is a programmer error. It allocates only when the
 // operand grows.
-func (p *Panels) Pack(w []int8, k, n int) { p.pack(w, k, n, i8PathLayout()) }
+func (p *Panels) Pack(w []int8, k, n int) { p.pack(w, k, n, pathLayout()) }
 
-func (p *Panels) pack(w []int8, k, n int, layout i8Layout) {
+func (p *Panels) pack(w []int8, k, n int, layout arrangement) {
 	if k < 1 || n < 1 || k > MaxK || len(w) < k*n {
 		panic("i8: Panels.Pack: w is smaller than its shape, or K above MaxK")
 	}
@@ -31,7 +31,7 @@ func (p *Panels) pack(w []int8, k, n int, layout i8Layout) {
 	if hasMinInt8(w) {
 		panic("i8: Panels.Pack: a weight of -128")
 	}
-	l := &i8Layouts[layout]
+	l := &geometries[layout]
 	p.K, p.N, p.layout = k, n, layout
 	p.kp = roundUp(k, l.unit)
 	np := roundUp(n, l.width)

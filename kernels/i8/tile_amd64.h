@@ -5,7 +5,7 @@
 //	BX  panel at k       R10 C stride (bytes) R11 first panel     R15 first sums of a row
 //	CX  steps left
 
-#define ROWLEN const_i8RowLen
+#define ROWLEN const_rowLen
 
 #define START \
 	MOVQ t+0(FP), AX; \

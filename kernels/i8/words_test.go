@@ -88,7 +88,7 @@ var neonWords = kerneltest.Words{
 	"SQXTNH2(5, 26)":      0x4e214b45, // sqxtn2 v5.16b, v26.8h
 }
 
-// vnniBytes are uses of the macro in int8_vnni_amd64.h and the bytes that another assembler (llvm-mc) makes of it.
+// vnniBytes are uses of the macro in vnni_amd64.h and the bytes that another assembler (llvm-mc) makes of it.
 var vnniBytes = []struct {
 	use   string
 	bytes []byte

@@ -2,8 +2,8 @@ package i8
 
 // PanelsLen returns how many int8 and int32 the packed form of a [n, k] operand takes at most, whatever the machine.
 func PanelsLen(k, n int) (data, start int) {
-	for i := range i8Layouts {
-		l := &i8Layouts[i]
+	for i := range geometries {
+		l := &geometries[i]
 		np := roundUp(n, l.width)
 		data, start = max(data, np*roundUp(k, l.unit)), max(start, np)
 	}

@@ -4,18 +4,18 @@ package i8
 
 import "edgejepa/internal/cpu"
 
-// i8PassK is how many k one pass of a tile takes: twelve rows of that many bytes are 6 KiB. i8RowLen is how far those
+// passK is how many k one pass of a tile takes: twelve rows of that many bytes are 6 KiB. rowLen is how far those
 // rows are apart; the odd cache line keeps them out of each other's way.
 const (
-	i8PassK  = 512
-	i8RowLen = i8PassK + 64
+	passK  = 512
+	rowLen = passK + 64
 )
 
-// i8CallMACs and i8CallBytes bound one call into assembly to some tens of microseconds: a goroutine cannot be preempted
+// callMACs and callBytes bound one call into assembly to some tens of microseconds: a goroutine cannot be preempted
 // inside it.
 const (
-	i8CallMACs  = 1 << 20
-	i8CallBytes = 1 << 18
+	callMACs  = 1 << 20
+	callBytes = 1 << 18
 )
 
 // tile is the state of a product. A tile kernel takes rows of activations through panels of weights: with width the
@@ -27,24 +27,24 @@ const (
 type tile struct {
 	bStep        int // bytes from one panel to the next
 	ldc, ldInit  int // int32 from one row to the next
-	steps        int // of the pass: 4 k, or 8 k (i8Chains)
+	steps        int // of the pass: 4 k, or 8 k (inChains)
 	rows, panels int
-	a            [12 * i8RowLen]int8  // the rows as the kernel wants them
+	a            [12 * rowLen]int8    // the rows as the kernel wants them
 	tail         [12][chainBlock]int8 // their last k, padded with zeros
 	edge         [12 * 32]int32       // the sums of a cut panel
 }
 
-// tileAVX512VNNI is for i8Quads32 and 1, 2, 4 or 12 rows.
+// tileAVX512VNNI is for inQuads32 and 1, 2, 4 or 12 rows.
 //
 //go:noescape
 func tileAVX512VNNI(t *tile, b *int8, c, init *int32)
 
-// tileAVXVNNI is for i8Quads and 1, 2, 4 or 6 rows.
+// tileAVXVNNI is for inQuads and 1, 2, 4 or 6 rows.
 //
 //go:noescape
 func tileAVXVNNI(t *tile, b *int8, c, init *int32)
 
-// tileChainsAVX2 is for i8Chains and 1, 2 or 3 rows. It adds four products in an int16 lane: the weights must obey the
+// tileChainsAVX2 is for inChains and 1, 2 or 3 rows. It adds four products in an int16 lane: the weights must obey the
 // chain rule.
 //
 //go:noescape
@@ -55,14 +55,14 @@ func tileChainsAVX2(t *tile, b *int8, c, init *int32)
 //go:noescape
 func tilePairsAVX2(t *tile, b *int8, c, init *int32)
 
-// spreadBiasedAVX2 is for r < rows, i < n { dst[r*i8RowLen+i] = src[r*lda+i] ^ -128 }, which is src+128 as an unsigned
+// spreadBiasedAVX2 is for r < rows, i < n { dst[r*rowLen+i] = src[r*lda+i] ^ -128 }, which is src+128 as an unsigned
 // byte; n is a multiple of 32.
 //
 //go:noescape
 func spreadBiasedAVX2(dst, src *int8, rows, lda, n int)
 
-// spreadChainsAVX2 puts blocks of 32 of each row into chainOrder, followed at i8RowLen by their magnitudes; rows of dst
-// are 2*i8RowLen apart, n is a multiple of 32.
+// spreadChainsAVX2 puts blocks of 32 of each row into chainOrder, followed at rowLen by their magnitudes; rows of dst
+// are 2*rowLen apart, n is a multiple of 32.
 //
 //go:noescape
 func spreadChainsAVX2(dst, src *int8, rows, lda, n int)
@@ -73,23 +73,23 @@ func spreadChainsAVX2(dst, src *int8, rows, lda, n int)
 //	sums[c] += int32(src[c*k + 32*b + i])
 //
 //go:noescape
-func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *i8Order, sums *[8]int32)
+func packQuadsAVX2(dst, src *int8, k, blocks, step int, order *byteOrder, sums *[8]int32)
 
 // brokenChainsAVX2 says whether any of the blocks of 32 weights breaks the chain rule. No weight is -128.
 //
 //go:noescape
 func brokenChainsAVX2(q *int8, blocks int) bool
 
-func i8PathLayout() i8Layout {
+func pathLayout() arrangement {
 	switch {
 	case cpu.HasAVX512VNNI:
-		return i8Quads32
+		return inQuads32
 	case cpu.HasAVXVNNI:
-		return i8Quads
+		return inQuads
 	case cpu.HasAVX2FMA:
-		return i8Chains
+		return inChains
 	}
-	return i8Runs
+	return inRuns
 }
 
 // The block of a product that GemmF32 completes at a time: 9 KiB of sums, which stay in the first-level cache. Rows are
@@ -104,19 +104,19 @@ type scratch = tile
 
 // gemm is Gemm without its checks.
 func (t *tile) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
-	if p.layout == i8Runs {
+	if p.layout == inRuns {
 		gemmGeneric(acc, ldacc, a, lda, m, p)
 		return
 	}
-	width := i8Layouts[p.layout].width
+	width := geometries[p.layout].width
 	t.bStep = width * p.kp
 	full := p.N / width
 	for i := 0; i < m; i += t.rows {
 		t.rows = p.tileRows(m - i)
-		for k := 0; k < p.K; k += i8PassK {
-			kc := min(i8PassK, p.K-k)
+		for k := 0; k < p.K; k += passK {
+			kc := min(passK, p.K-k)
 			t.load(a[i*lda+k:], lda, kc, p.layout)
-			most := max(1, i8CallMACs/(width*t.rows*kc))
+			most := max(1, callMACs/(width*t.rows*kc))
 			for j := 0; j < full; j += most {
 				t.panels = min(most, full-j)
 				t.pass(acc[i*ldacc+width*j:], ldacc, p, width*j, k)
@@ -137,15 +137,15 @@ func (t *tile) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 // pass runs the tile kernel from channel j and from k on: the first pass begins with the channels' starts, the others
 // with what is in c.
 func (t *tile) pass(c []int32, ldc int, p *Panels, j, k int) {
-	b, sums, init := &p.data[j*p.kp+i8Layouts[p.layout].width*k], &c[0], &c[0]
+	b, sums, init := &p.data[j*p.kp+geometries[p.layout].width*k], &c[0], &c[0]
 	t.ldc, t.ldInit = ldc, ldc
 	if k == 0 {
 		init, t.ldInit = &p.start[j], 0
 	}
 	switch {
-	case p.layout == i8Quads32:
+	case p.layout == inQuads32:
 		tileAVX512VNNI(t, b, sums, init)
-	case p.layout == i8Quads:
+	case p.layout == inQuads:
 		tileAVXVNNI(t, b, sums, init)
 	case p.chain4:
 		tileChainsAVX2(t, b, sums, init)
@@ -157,11 +157,11 @@ func (t *tile) pass(c []int32, ldc int, p *Panels, j, k int) {
 // tileRows is the tallest tile for the rows that are left.
 func (p *Panels) tileRows(left int) int {
 	switch {
-	case p.layout == i8Chains:
+	case p.layout == inChains:
 		return min(left, 3)
-	case p.layout == i8Quads32 && left >= 12:
+	case p.layout == inQuads32 && left >= 12:
 		return 12
-	case p.layout == i8Quads && left >= 6:
+	case p.layout == inQuads && left >= 6:
 		return 6
 	case left >= 4:
 		return 4
@@ -170,7 +170,7 @@ func (p *Panels) tileRows(left int) int {
 }
 
 // load copies kc values of each row of a to t.a, as the layout's kernel wants them, padded with zeros.
-func (t *tile) load(a []int8, lda, kc int, layout i8Layout) {
+func (t *tile) load(a []int8, lda, kc int, layout arrangement) {
 	n := kc &^ (chainBlock - 1)
 	if n > 0 {
 		t.spread(0, &a[0], lda, n, layout)
@@ -181,15 +181,15 @@ func (t *tile) load(a []int8, lda, kc int, layout i8Layout) {
 		}
 		t.spread(n, &t.tail[0][0], chainBlock, chainBlock, layout)
 	}
-	if layout == i8Chains {
+	if layout == inChains {
 		t.steps = roundUp(kc, chainBlock) / 8
 	} else {
 		t.steps = (kc + 3) / 4
 	}
 }
 
-func (t *tile) spread(at int, src *int8, lda, n int, layout i8Layout) {
-	if layout == i8Chains {
+func (t *tile) spread(at int, src *int8, lda, n int, layout arrangement) {
+	if layout == inChains {
 		spreadChainsAVX2(&t.a[at], src, t.rows, lda, n)
 	} else {
 		spreadBiasedAVX2(&t.a[at], src, t.rows, lda, n)
@@ -197,7 +197,7 @@ func (t *tile) spread(at int, src *int8, lda, n int, layout i8Layout) {
 }
 
 // packVector packs whole groups of 8 channels, and says how many channels that was.
-func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int {
+func packVector(panel []int8, start []int32, rows []int8, k int, l *geometry) int {
 	if !cpu.HasAVX2FMA || l.run != 4 {
 		return 0
 	}
@@ -236,8 +236,8 @@ func brokenBlocks(q []int8) bool {
 	if !cpu.HasAVX2FMA {
 		return brokenBlocksGeneric(q)
 	}
-	for ; len(q) > i8CallBytes; q = q[i8CallBytes:] {
-		if brokenChainsAVX2(&q[0], i8CallBytes/chainBlock) {
+	for ; len(q) > callBytes; q = q[callBytes:] {
+		if brokenChainsAVX2(&q[0], callBytes/chainBlock) {
 			return true
 		}
 	}

@@ -4,7 +4,7 @@ package i8
 
 import "edgejepa/internal/noise"
 
-func i8PathLayout() i8Layout { return i8Runs }
+func pathLayout() arrangement { return inRuns }
 
 // The block of a product that GemmF32 completes at a time: 12 KiB of sums, which stay in the first-level cache. Rows are
 // a multiple of every tile's, columns of every panel's.
@@ -21,7 +21,7 @@ func (*scratch) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 	gemmGeneric(acc, ldacc, a, lda, m, p)
 }
 
-func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int { return 0 }
+func packVector(panel []int8, start []int32, rows []int8, k int, l *geometry) int { return 0 }
 
 func maxAbsBits(x []float32) uint32 { return maxAbsBitsGeneric(x) }
 

@@ -5,29 +5,29 @@ package i8
 import "edgejepa/internal/cpu"
 
 // Bounds on one call into assembly. A goroutine cannot be preempted inside it, and a Cortex-A53 without SDOT takes up to
-// 100 microseconds for i8CallMACs; the panels that a call streams through fit a first-level cache of 32 KiB beside the
-// rows of A. One pass takes i8PassK of the inner dimension.
+// 100 microseconds for callMACs; the panels that a call streams through fit a first-level cache of 32 KiB beside the
+// rows of A. One pass takes passK of the inner dimension.
 const (
-	i8CallMACs  = 1 << 18
-	i8CallBytes = 24 << 10
-	i8PassK     = 4096
+	callMACs  = 1 << 18
+	callBytes = 24 << 10
+	passK     = 4096
 )
 
 // tile is the argument of the tile kernels. A tile has 4 rows, or 3 on a core that issues in order, and panels of
-// 4 channels (i8Runs), or with SDOT 6 rows and panels of 16 (i8Dots). Where fewer rows are left the last one is repeated, sums and all.
+// 4 channels (inRuns), or with SDOT 6 rows and panels of 16 (inDots). Where fewer rows are left the last one is repeated, sums and all.
 type tile struct {
 	a      [6]*int8  // the rows, at the pass's first k
 	c      [6]*int32 // the rows' sums, at the first panel
 	b      *int8     // the first panel, at the pass's first k
 	skip   int       // bytes from the pass's end in one panel to its start in the next
-	blocks int       // whole blocks of k: 32 (i8Runs) or 16 (i8Dots)
+	blocks int       // whole blocks of k: 32 (inRuns) or 16 (inDots)
 	rest   int       // 1: one more block follows, the rows of which are in tail
 	panels int
 	add    int // 1: continue the sums in c
 	tail   [6][chainBlock]int8
 }
 
-// tileNEON takes four rows through panels of i8Runs. For r < 4, j < 4*panels:
+// tileNEON takes four rows through panels of inRuns. For r < 4, j < 4*panels:
 //
 //	c[r][j] = sum over k of int32(a[r][k]) * w[j,k]      // + c[r][j] with add
 //
@@ -49,19 +49,19 @@ func tileInOrderNEON(t *tile)
 //go:noescape
 func tilePairInOrderNEON(t *tile)
 
-// tileDotProd is the same for six rows and panels of i8Dots.
+// tileDotProd is the same for six rows and panels of inDots.
 //
 //go:noescape
 func tileDotProd(t *tile)
 
-func i8PathLayout() i8Layout {
+func pathLayout() arrangement {
 	switch {
 	case cpu.HasI8MM:
-		return i8Octs
+		return inOcts
 	case cpu.HasDotProd:
-		return i8Dots
+		return inDots
 	}
-	return i8Runs
+	return inRuns
 }
 
 // The block of a product that GemmF32 completes at a time: 12 KiB of sums, which stay in the first-level cache. Rows are
@@ -77,9 +77,9 @@ type scratch struct{}
 // gemm is Gemm without its checks.
 func (*scratch) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 	switch {
-	case p.layout == i8Octs:
+	case p.layout == inOcts:
 		gemmMM(acc, ldacc, a, lda, m, p)
-	case p.layout == i8Dots || cpu.HasNEON:
+	case p.layout == inDots || cpu.HasNEON:
 		gemmNEON(acc, ldacc, a, lda, m, p)
 	default:
 		gemmGeneric(acc, ldacc, a, lda, m, p)
@@ -89,20 +89,20 @@ func (*scratch) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 func gemmNEON(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 	var t tile
 	var edge [6 * 16]int32
-	width, unit := i8Layouts[p.layout].width, i8Layouts[p.layout].unit
+	width, unit := geometries[p.layout].width, geometries[p.layout].unit
 	tall := 4
 	switch {
-	case p.layout == i8Dots:
+	case p.layout == inDots:
 		tall = 6
 	case cpu.InOrder:
 		tall = 3
 	}
-	for k := 0; k < p.K; k += i8PassK {
-		kc := min(i8PassK, p.K-k)
+	for k := 0; k < p.K; k += passK {
+		kc := min(passK, p.K-k)
 		kp := roundUp(kc, unit)
 		t.blocks, t.rest, t.add = kc/unit, (kp-kc+unit-1)/unit, min(k, 1)
 		t.skip = width * (p.kp - kp)
-		most := max(1, min(i8CallMACs/(tall*width*kp), i8CallBytes/(width*kp)))
+		most := max(1, min(callMACs/(tall*width*kp), callBytes/(width*kp)))
 		full := p.N / width
 		for j := 0; j < full; j += most {
 			t.panels = min(most, full-j)
@@ -151,7 +151,7 @@ func (t *tile) rows(a []int8, lda, rows, rest, k0 int) {
 
 func (t *tile) run(p *Panels) {
 	switch {
-	case p.layout == i8Dots:
+	case p.layout == inDots:
 		tileDotProd(t)
 	case cpu.InOrder && p.chain4:
 		tileInOrderNEON(t)
@@ -165,6 +165,6 @@ func (t *tile) run(p *Panels) {
 }
 
 // packVector packs no channels: see the amd64 version.
-func packVector(panel []int8, start []int32, rows []int8, k int, l *i8Geometry) int { return 0 }
+func packVector(panel []int8, start []int32, rows []int8, k int, l *geometry) int { return 0 }
 
 func brokenBlocks(q []int8) bool { return brokenBlocksGeneric(q) }

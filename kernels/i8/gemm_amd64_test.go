@@ -21,7 +21,7 @@ func TestChainsAVX2(t *testing.T) {
 	a := slices.Repeat([]int8{-128}, 64)
 	product := func(w []int8, force bool) []int32 {
 		var p Panels
-		p.pack(w, 64, 1, i8Chains)
+		p.pack(w, 64, 1, inChains)
 		require.Equal(t, CheckChains(w, 1, 64) == nil, p.chain4)
 		p.chain4 = p.chain4 || force
 		acc := []int32{0}
@@ -46,7 +46,7 @@ func TestPackQuads(t *testing.T) {
 		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
 	}
 	defer func() { cpu.HasAVX2FMA = true }()
-	for _, layout := range []i8Layout{i8Chains, i8Quads, i8Quads32} {
+	for _, layout := range []arrangement{inChains, inQuads, inQuads32} {
 		for _, n := range []int{1, 7, 8, 9, 15, 16, 17, 31, 40, 64} {
 			for _, k := range []int{1, 3, 4, 31, 32, 33, 36, 63, 64, 100} {
 				w := make([]int8, n*k)
@@ -62,7 +62,7 @@ func TestPackQuads(t *testing.T) {
 				start := plain.start[n-1]
 				plain.start[n-1]++
 				require.NotEqual(t, plain, fast)
-				if layout != i8Chains {
+				if layout != inChains {
 					require.Equal(t, -128*sum(w[(n-1)*k:]), start)
 				}
 			}

@@ -20,7 +20,7 @@ func TestChainsNEON(t *testing.T) {
 	a := slices.Repeat([]int8{-128}, 64)
 	product := func(w []int8, force bool) []int32 {
 		var p Panels
-		p.pack(w, 64, 1, i8Runs)
+		p.pack(w, 64, 1, inRuns)
 		require.Equal(t, CheckChains(w, 1, 64) == nil, p.chain4)
 		p.chain4 = p.chain4 || force
 		acc := []int32{0}
