@@ -80,7 +80,7 @@ func TestFinishBlock(t *testing.T) {
 	y, res := make([]float32, n), make([]float32, n)
 	mixed(y, 1)
 	mixed(res, 2)
-	y[3], res[3] = -0.0, float32(math.Copysign(0, -1))
+	y[3], res[3] = 0, float32(math.Copysign(0, -1))
 	for part := range 16 {
 		var e Epilogue
 		pre, top := make([]float32, n), make([]float32, 1)

@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,11 +35,6 @@ var halfKernels = []struct {
 	{"AdamW.StepHalfEMAHalf", 2, 3, func(x [][]float32, h [][]uint16, bits noise.Stream) {
 		testAdamW.StepHalfEMAHalf(x[0], x[1], h[0], h[1], h[2], 0.7, 0.996, bits)
 	}},
-}
-
-// asHalves is a view of memory as twice as many halves.
-func asHalves(x []float32) []uint16 {
-	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }
 
 // equalHalves is kerneltest.EqualBits for halves: any NaN is as good as another.

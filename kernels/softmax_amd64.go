@@ -49,11 +49,14 @@ func softmaxGradRows(dx, dy []float32, stride int, y []float32, stridey, rows, c
 
 // The routines read these: constants of expNeg, eight of each, and masks of the first n of 16 columns at 16-n.
 var (
+	//lint:ignore U1000 the assembly reads it
 	softmaxConst = eightOfEach(coef.Log2E, coef.Magic, coef.Ln2Hi, coef.Ln2Lo, coef.ExpC6, coef.ExpC5, coef.ExpC4,
 		coef.ExpC3, coef.ExpC2, 1, coef.ExpMin, float32(math.Inf(-1)))
+	//lint:ignore U1000 the assembly reads it
 	softmaxMasks = [32]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
 )
 
+//lint:ignore U1000 makes softmaxConst
 func eightOfEach(c ...float32) (table [12][8]float32) {
 	for i, v := range c {
 		for j := range table[i] {

@@ -16,17 +16,34 @@ type saved struct {
 	mean2, rstd2 []float32 // [rows] of norm2
 }
 
-// placeSaved lays out a block's activations but for x, and without h if it is wanted by nobody.
-func (t *Trunk) placeSaved(a *arena.Arena, rows int, h bool) saved {
+// placeSaved lays out a block's activations but for x, qkv and h.
+func (t *Trunk) placeSaved(a *arena.Arena, rows int) saved {
 	d := t.Dim
 	s := saved{mid: a.F32(rows * d), mean2: a.F32(rows), rstd2: a.F32(rows)}
+	if t.Heads > 0 {
+		s.att, s.mean1, s.rstd1 = a.F32(rows*d), a.F32(rows), a.F32(rows)
+	}
+	return s
+}
+
+// placeWide lays out qkv and, unless nobody wants it, h.
+func (t *Trunk) placeWide(a *arena.Arena, s *saved, rows int, h bool) {
+	if t.Heads > 0 {
+		s.qkv = a.F32(rows * 3 * t.Dim)
+	}
 	if h {
 		s.h = a.F32(rows * t.Hidden)
 	}
-	if t.Heads > 0 {
-		s.qkv, s.att, s.mean1, s.rstd1 = a.F32(rows*3*d), a.F32(rows*d), a.F32(rows), a.F32(rows)
+}
+
+// from is what s has from a row on.
+func (s *saved) from(t *Trunk, row int) saved {
+	cut := func(x []float32, width int) []float32 { return x[min(len(x), row*width):] }
+	d := t.Dim
+	return saved{
+		x: cut(s.x, d), mid: cut(s.mid, d), qkv: cut(s.qkv, 3*d), att: cut(s.att, d), h: cut(s.h, t.Hidden),
+		mean1: cut(s.mean1, 1), rstd1: cut(s.rstd1, 1), mean2: cut(s.mean2, 1), rstd2: cut(s.rstd2, 1),
 	}
-	return s
 }
 
 // Below float32, what waits for the backward pass are halves, rounded to nearest. The forward pass goes on from what it
@@ -53,44 +70,44 @@ func (t *Trunk) placeHalves(a *arena.Arena, rows int, recomputed bool) savedHalv
 	return s
 }
 
-// encode saves all but x of rows rows, from row r of dst on, that stand at the beginning of s.
-func (dst *savedHalves) encode(s *saved, t *Trunk, r, rows int) {
+// encode saves all but x of rows rows of s, from row r of h on.
+func (h *savedHalves) encode(s *saved, t *Trunk, r, rows int) {
 	d := t.Dim
-	fp.EncodeHalf(dst.mid[r*d:][:rows*d], s.mid[:rows*d])
-	fp.EncodeHalf(dst.h[r*t.Hidden:][:rows*t.Hidden], s.h[:rows*t.Hidden])
-	copy(dst.mean2[r:], s.mean2[:rows])
-	copy(dst.rstd2[r:], s.rstd2[:rows])
+	fp.EncodeHalf(h.mid[r*d:][:rows*d], s.mid[:rows*d])
+	fp.EncodeHalf(h.h[r*t.Hidden:][:rows*t.Hidden], s.h[:rows*t.Hidden])
+	copy(h.mean2[r:], s.mean2[:rows])
+	copy(h.rstd2[r:], s.rstd2[:rows])
 	if t.Heads > 0 {
-		fp.EncodeHalf(dst.qkv[r*3*d:][:rows*3*d], s.qkv[:rows*3*d])
-		fp.EncodeHalf(dst.att[r*d:][:rows*d], s.att[:rows*d])
-		copy(dst.mean1[r:], s.mean1[:rows])
-		copy(dst.rstd1[r:], s.rstd1[:rows])
+		fp.EncodeHalf(h.qkv[r*3*d:][:rows*3*d], s.qkv[:rows*3*d])
+		fp.EncodeHalf(h.att[r*d:][:rows*d], s.att[:rows*d])
+		copy(h.mean1[r:], s.mean1[:rows])
+		copy(h.rstd1[r:], s.rstd1[:rows])
 	}
 }
 
-// decode is the way back of encode, to row k of s.
-func (dst *savedHalves) decode(s *saved, t *Trunk, r, k, rows int) {
+// decode is the way back of encode.
+func (h *savedHalves) decode(s *saved, t *Trunk, r, rows int) {
 	d := t.Dim
-	fp.DecodeHalf(s.mid[k*d:][:rows*d], dst.mid[r*d:][:rows*d])
-	fp.DecodeHalf(s.h[k*t.Hidden:][:rows*t.Hidden], dst.h[r*t.Hidden:][:rows*t.Hidden])
-	copy(s.mean2[k:][:rows], dst.mean2[r:])
-	copy(s.rstd2[k:][:rows], dst.rstd2[r:])
+	fp.DecodeHalf(s.mid[:rows*d], h.mid[r*d:][:rows*d])
+	fp.DecodeHalf(s.h[:rows*t.Hidden], h.h[r*t.Hidden:][:rows*t.Hidden])
+	copy(s.mean2[:rows], h.mean2[r:])
+	copy(s.rstd2[:rows], h.rstd2[r:])
 	if t.Heads > 0 {
-		fp.DecodeHalf(s.qkv[k*3*d:][:rows*3*d], dst.qkv[r*3*d:][:rows*3*d])
-		fp.DecodeHalf(s.att[k*d:][:rows*d], dst.att[r*d:][:rows*d])
-		copy(s.mean1[k:][:rows], dst.mean1[r:])
-		copy(s.rstd1[k:][:rows], dst.rstd1[r:])
+		fp.DecodeHalf(s.qkv[:rows*3*d], h.qkv[r*3*d:][:rows*3*d])
+		fp.DecodeHalf(s.att[:rows*d], h.att[r*d:][:rows*d])
+		copy(s.mean1[:rows], h.mean1[r:])
+		copy(s.rstd1[:rows], h.rstd1[r:])
 	}
 }
 
-// round rounds rows rows of s from row k on to what encode and decode make of them.
-func (s *saved) round(t *Trunk, k, rows int) {
+// round rounds rows rows of s to what encode and decode make of them.
+func (s *saved) round(t *Trunk, rows int) {
 	d := t.Dim
-	roundHalves(s.mid[k*d:][:rows*d])
-	roundHalves(s.h[k*t.Hidden:][:rows*t.Hidden])
+	roundHalves(s.mid[:rows*d])
+	roundHalves(s.h[:rows*t.Hidden])
 	if t.Heads > 0 {
-		roundHalves(s.qkv[k*3*d:][:rows*3*d])
-		roundHalves(s.att[k*d:][:rows*d])
+		roundHalves(s.qkv[:rows*3*d])
+		roundHalves(s.att[:rows*d])
 	}
 }
 

@@ -79,19 +79,22 @@ func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
 	lo, hi := c.row0*d, c.row1*d
 	x := ws.X[lo:hi]
 	for i := ws.block; i < ws.last; i++ {
-		s, at, out := &w.block, c.row0, x
+		s, out, keep := w.block, x, ws.mode == Train && i >= ws.max.Recompute
+		if !keep {
+			s.h = nil
+		}
 		switch {
 		case ws.inHalves():
 			ws.roundInput(i, c, x)
 		case ws.mode == Train:
 			x, out = ws.input(i)[lo:hi], ws.input(i + 1)[lo:hi]
-			if i >= ws.max.Recompute {
-				s, at = &ws.saves[i], 0
+			if keep {
+				s = ws.saves[i].from(t, c.row0)
 			}
 		}
-		ws.blockForward(t.Blocks[i], s, at, c, x, out, w)
-		if ws.mode == Train && ws.inHalves() && i >= ws.max.Recompute {
-			ws.halves[i].encode(s, t, c.row0, c.row1-c.row0)
+		ws.blockForward(t.Blocks[i], &s, c, x, out, w)
+		if keep && ws.inHalves() {
+			ws.halves[i].encode(&s, t, c.row0, c.row1-c.row0)
 		}
 	}
 	if ws.last < len(t.Blocks) {
@@ -146,36 +149,32 @@ func (ws *Workspace) product(y, x []float32, rows int, l *Linear, id layer, e ke
 	}
 }
 
-// blockForward computes out = block(x) for the chunk's rows and leaves in s, whose first row is at in the batch, what
-// backward needs; out nil: that alone. out may be x.
-func (ws *Workspace) blockForward(b *Block, s *saved, at int, c chunk, x, out []float32, w *scratch) {
+// blockForward computes out = block(x) for the chunk's rows and leaves in s, which begins with them, what backward needs;
+// out nil: that alone. out may be x.
+func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, x, out []float32, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	rows, r := c.row1-c.row0, c.row0-at
-	n, mid := w.norm[:rows*d], s.mid[r*d:][:rows*d]
+	rows := c.row1 - c.row0
+	n, mid := w.norm[:rows*d], s.mid[:rows*d]
 
 	if b.QKV == nil {
 		copy(mid, x)
 	} else {
-		y, att := s.qkv[r*3*d:], s.att[r*d:]
-		b.Norm1.apply(n, x, s.mean1[r:], s.rstd1[r:], rows, t.eps)
-		ws.product(y, n, rows, b.QKV, qkv, kernels.Epilogue{}, w)
+		b.Norm1.apply(n, x, s.mean1, s.rstd1, rows, t.eps)
+		ws.product(s.qkv, n, rows, b.QKV, qkv, kernels.Epilogue{}, w)
 		for q := c.seq0; q < c.seq1; q++ {
 			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-			kernels.AttentionForward(att[r0*d:], y[r0*3*d:], nil, tokens, d, t.Heads, w.attention)
+			kernels.AttentionForward(s.att[r0*d:], s.qkv[r0*3*d:], nil, tokens, d, t.Heads, w.attention)
 		}
-		ws.product(mid, att, rows, b.Proj, proj, kernels.Epilogue{Residual: x}, w)
+		ws.product(mid, s.att, rows, b.Proj, proj, kernels.Epilogue{Residual: x}, w)
 	}
 
-	b.Norm2.apply(n, mid, s.mean2[r:], s.rstd2[r:], rows, t.eps)
+	b.Norm2.apply(n, mid, s.mean2, s.rstd2, rows, t.eps)
 	if out == nil {
-		ws.product(s.h[r*t.Hidden:], n, rows, b.FC1, fc1, kernels.Epilogue{}, w)
+		ws.product(s.h, n, rows, b.FC1, fc1, kernels.Epilogue{}, w)
 		return
 	}
-	g, e := w.gelu[:rows*t.Hidden], kernels.Epilogue{GELU: true}
-	if s.h != nil {
-		e.Pre = s.h[r*t.Hidden:]
-	}
-	ws.product(g, n, rows, b.FC1, fc1, e, w)
+	g := w.gelu[:rows*t.Hidden]
+	ws.product(g, n, rows, b.FC1, fc1, kernels.Epilogue{GELU: true, Pre: s.h}, w)
 	ws.product(out, g, rows, b.FC2, fc2, kernels.Epilogue{Residual: mid}, w)
 }
 
@@ -184,14 +183,14 @@ func (ws *Workspace) blockForward(b *Block, s *saved, at int, c chunk, x, out []
 // layers: recomputed from what was saved.
 func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
-	b, g, s := t.Blocks[ws.block], ws.grads, &ws.kept
-	rows, r, k := c.row1-c.row0, c.row0-ws.seg.row0, c.row0-ws.keptRow // r: in the segment, k: in s
-	ws.recall(b, c, w)
-	x := s.x[k*d:][:rows*d]
+	b, g := t.Blocks[ws.block], ws.grads
+	rows, r := c.row1-c.row0, c.row0-ws.seg.row0 // r: in the segment
+	s := ws.recall(b, c, w)
+	x := s.x[:rows*d]
 	chain := ws.DOut[c.row0*d:][:rows*d]
 	dOut, dMid := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d]
-	mid := s.mid[k*d:][:rows*d]
-	h, dh := s.h[k*t.Hidden:][:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
+	mid := s.mid[:rows*d]
+	h, dh := s.h[:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
 	copy(dOut, chain)
 
 	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
@@ -206,45 +205,48 @@ func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 	dn2 := g.dn2[r*d:][:rows*d]
 	ws.inputGrad(dn2, dh, b.FC1, fc1, c, w)
 	copy(dMid, dOut)
-	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2[k:], s.rstd2[k:], rows, d)
-
+	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2, s.rstd2, rows, d)
 	copy(chain, dMid)
 	if b.QKV == nil {
 		return
 	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
 	dAtt, dqkv := w.dAtt[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
-	ws.keepInput(s.att[k*d:][:rows*d], rows, b.Proj, proj, slot, w)
+	ws.keepInput(s.att, rows, b.Proj, proj, slot, w)
 	ws.inputGrad(dAtt, dMid, b.Proj, proj, c, w)
 	for q := c.seq0; q < c.seq1; q++ {
 		r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
-		kernels.AttentionBackward(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[(k+r0)*3*d:], nil, tokens, d, t.Heads, w.attention)
+		kernels.AttentionBackward(dqkv[r0*3*d:], dAtt[r0*d:], s.qkv[r0*3*d:], nil, tokens, d, t.Heads, w.attention)
 	}
 	n = ws.inputRoom(b.QKV, qkv, r, rows, w.norm)
 	b.Norm1.apply(n, x, nil, nil, rows, t.eps)
 	ws.keepInput(n, rows, b.QKV, qkv, slot, w)
 	dn1 := g.dn1[r*d:][:rows*d]
 	ws.inputGrad(dn1, dqkv, b.QKV, qkv, c, w)
-	kernels.AddLayerNormGrad(chain, dn1, x, b.Norm1.Gain.Value, s.mean1[k:], s.rstd1[k:], rows, d)
+	kernels.AddLayerNormGrad(chain, dn1, x, b.Norm1.Gain.Value, s.mean1, s.rstd1, rows, d)
 }
 
-// recall fills ws.kept for a chunk of the present segment, unless it is where forward left it.
-func (ws *Workspace) recall(b *Block, c chunk, w *scratch) {
+// recall returns what forward left of the present block for a chunk of the present segment: what was kept, or what it
+// widens or computes anew.
+func (ws *Workspace) recall(b *Block, c chunk, w *scratch) saved {
 	t, d := ws.trunk, ws.trunk.Dim
-	s, rows, k := &ws.kept, c.row1-c.row0, c.row0-ws.keptRow
-	x := s.x[k*d:][:rows*d]
+	s, rows := ws.kept.from(t, c.row0-ws.keptRow), c.row1-c.row0
+	if !ws.inHalves() && !ws.recomputed() {
+		return s
+	}
+	s.qkv, s.h = w.block.qkv, w.block.h // no weight's gradient reads them
 	if ws.inHalves() {
-		fp.DecodeHalf(x, ws.halves[ws.block].x[c.row0*d:][:rows*d])
+		fp.DecodeHalf(s.x[:rows*d], ws.halves[ws.block].x[c.row0*d:][:rows*d])
 	}
-	switch {
-	case ws.recomputed():
-		ws.blockForward(b, s, ws.keptRow, c, x, nil, w)
-		if ws.inHalves() {
-			s.round(t, k, rows)
-		}
-	case ws.inHalves():
-		ws.halves[ws.block].decode(s, t, c.row0, k, rows)
+	if !ws.recomputed() {
+		ws.halves[ws.block].decode(&s, t, c.row0, rows)
+		return s
 	}
+	ws.blockForward(b, &s, c, s.x[:rows*d], nil, w)
+	if ws.inHalves() {
+		s.round(t, rows)
+	}
+	return s
 }
 
 // usesInt8 says whether a layer's gradients are products of int8 operands.

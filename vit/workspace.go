@@ -40,7 +40,7 @@ type Workspace struct {
 	final                []float32     // [rows, D] input of the final norm
 	finalHalves          []uint16
 	finalMean, finalRstd []float32
-	again                saved // what backward computes anew or widens, of one segment
+	again                saved // what backward computes anew or widens, of one segment, but for qkv and h
 	kept                 saved // what backward needs of the present block: of the whole batch, or again
 	keptRow              int   // its first row
 	grads                *gradients
@@ -165,7 +165,8 @@ func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 	ws.saves = make([]saved, len(t.Blocks))
 	for i := range ws.saves {
 		if i >= size.Recompute {
-			ws.saves[i] = t.placeSaved(a, rows, true)
+			ws.saves[i] = t.placeSaved(a, rows)
+			t.placeWide(a, &ws.saves[i], rows, true)
 		}
 		ws.saves[i].x = ws.X
 		if i > 0 {
@@ -191,7 +192,8 @@ func (ws *Workspace) placeWork(a *arena.Arena) {
 			w.attention = a.F32(kernels.AttentionScratch(size.Tokens, d, t.Heads))
 		}
 		if ws.mode == Infer || size.Recompute > 0 || ws.inHalves() {
-			w.block = t.placeSaved(a, chunk, ws.mode == Train && ws.inHalves())
+			w.block = t.placeSaved(a, chunk)
+			t.placeWide(a, &w.block, chunk, ws.mode == Train)
 		}
 		if ws.mode == Train {
 			w.dAtt = a.F32(chunk * d)
@@ -213,7 +215,7 @@ func (ws *Workspace) placeWork(a *arena.Arena) {
 		rows = min(rows, size.Segment+chunk)
 	}
 	if size.Recompute > 0 || ws.inHalves() {
-		ws.again = t.placeSaved(a, rows, true)
+		ws.again = t.placeSaved(a, rows)
 	}
 	if ws.inHalves() {
 		ws.again.x = a.F32(rows * d)

@@ -7,7 +7,9 @@ import "edgejepa/internal/noise"
 
 // The assembly's names for the multipliers of package noise.
 const (
+	//lint:ignore U1000 read by the listings for AVX2 and NEON
 	noiseMul1 = noise.Mul1
+	//lint:ignore U1000 read by the listings for AVX2 and NEON
 	noiseMul2 = noise.Mul2
 )
 
