@@ -9,6 +9,10 @@ import (
 )
 
 func TestPeak(t *testing.T) {
+	least := 1e8 // multiply-adds a second: a core that does less is not one
+	if testing.Short() {
+		least = 1 // emulated, perhaps
+	}
 	require.Nil(t, Of("abacus", "f32"))
 	require.Nil(t, Of("generic", "f32"))
 	for _, path := range cpu.Paths()[1:] {
@@ -17,7 +21,7 @@ func TestPeak(t *testing.T) {
 			if l == nil {
 				continue // pure Go
 			}
-			require.Greater(t, l.Best(), 1e8, "%s on %s: a core that does less is not one", l.Name, path)
+			require.Greater(t, l.Best(), least, "%s on %s", l.Name, path)
 		}
 	}
 	t.Logf("%.2f GHz, an addition takes %.2f cycles", Clock()/1e9, AddLatency())
