@@ -47,8 +47,8 @@ type judge struct {
 	cuts     []int64     // [picture]
 }
 
-// Compare runs both encoders over pictures pix [n, S, S, 3]. Figures for single layers are there if Calibrate made q, and
-// not a file.
+// Compare runs both encoders over pictures pix [n, S, S, 3]. If q is from a file, and not from Calibrate, there are no
+// figures for layers and stream: the real numbers behind the integers are not known then.
 func Compare(ref *vit.Encoder, q *Encoder, pool *parallel.Pool, pix []uint8, n int) Fidelity {
 	c := ref.Config
 	j := &judge{sample: newSample(ref, q, pool.Workers(), pix, n), fixed: q, spots: q.spots(pool), work: q.works(pool),

@@ -58,12 +58,12 @@ func (p *Pass) run(dst []float32, pix []uint8, batch int, tokens bool) {
 		panic("quant: Pass: a slice is smaller than its batch")
 	}
 	p.dst, p.pix, p.batch, p.tokens = dst, pix, batch, tokens
-	together := batch - batch%len(p.workers)
-	if batch > 2*len(p.workers) { // the last round leaves few workers idle for long
-		together = batch
+	spread := batch - batch%len(p.workers)
+	if batch > 2*len(p.workers) { // workers that the last round leaves idle do not count for much
+		spread = batch
 	}
-	p.pool.Do(p, together)
-	for b := together; b < batch; b++ {
+	p.pool.Do(p, spread)
+	for b := spread; b < batch; b++ {
 		p.together(b)
 	}
 	p.dst, p.pix = nil, nil

@@ -69,8 +69,8 @@ func exportCommand(io streams) *cobra.Command {
 		Short: "Write an encoder for edge-embed, as int8, f16 or f32",
 		Long: `Writes one encoder of a run to a file for edge-embed. int8 is a quarter of the size of f32 and the fastest; --calibrate
 names pictures like those that will be embedded, from which it learns scales and corrections. A report compares it with
-f32 on other pictures of that folder: cosine of the embeddings, nearest neighbours, and k-NN accuracy where the pictures
-lie in one sub-folder a class.`,
+f32 on other pictures of that folder: cosine of the embeddings, nearest neighbours, the noise of every layer, and k-NN and
+linear probe where the pictures lie in one sub-folder a class.`,
 		Example: "  edge-train export --model run --out model.safetensors --calibrate photos/\n  edge-train export --model run --out f16.safetensors --format f16 --encoder target",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c.Context(), io, f) },
