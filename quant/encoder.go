@@ -138,8 +138,20 @@ func (e *Encoder) linears() []*linear {
 // headDim is the width of one attention head.
 func (e *Encoder) headDim() int { return e.Config.Dim / e.Config.Heads }
 
-// ready makes what inference wants beside the numbers of a file: parts of requantisations, tables, packed weights.
+// ready makes what inference wants beside the numbers of a file.
 func (e *Encoder) ready() error {
+	if err := e.derive(); err != nil {
+		return err
+	}
+	for _, l := range e.linears() {
+		l.panels.Pack(l.w, l.in, l.out)
+	}
+	return nil
+}
+
+// derive makes the parts of requantisations and the constants of softmax and GELU. They are a few integers for each head
+// and block, from the file's scales by operations that are exact or correctly rounded, so no tables need to be stored.
+func (e *Encoder) derive() error {
 	d, hd := e.Config.Dim, e.headDim()
 	for i := range e.blocks {
 		b := &e.blocks[i]
@@ -158,9 +170,6 @@ func (e *Encoder) ready() error {
 		if b.gelu, err = fixed.NewGELU(b.geluScale[0], int(b.geluZero[0])); err != nil {
 			return fmt.Errorf("blocks.%d.mlp: %w", i, err)
 		}
-	}
-	for _, l := range e.linears() {
-		l.panels.Pack(l.w, l.in, l.out)
 	}
 	return nil
 }

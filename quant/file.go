@@ -250,6 +250,20 @@ func fileConfig(f *safetensors.File) (vit.Config, error) {
 // tensors that are missing, unknown or of another shape or type (a *vit.ShapeError, all of them at once), weights of -128
 // or against the chain rule, numbers that are not finite or that no Calibrate gives. Weights are views of the file's bytes.
 func Load(f *safetensors.File) (*Encoder, error) {
+	e, err := read(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range e.linears() {
+		if err := l.pack(); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return e, nil
+}
+
+// read is Load but for the weights, which are views that nobody has looked at.
+func read(f *safetensors.File) (*Encoder, error) {
 	c, err := fileConfig(f)
 	if err != nil {
 		return nil, err
@@ -267,10 +281,19 @@ func Load(f *safetensors.File) (*Encoder, error) {
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	if err := e.ready(); err != nil {
+	if err := e.derive(); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	return e, nil
+}
+
+// pack refuses weights that no export writes, and packs the others.
+func (l *linear) pack() error {
+	if err := i8.CheckChains(l.w, l.out, l.in); err != nil {
+		return fmt.Errorf("tensor %s%s.weight: %w", vit.ContextPrefix, l.name, err)
+	}
+	l.panels.Pack(l.w, l.in, l.out)
+	return nil
 }
 
 // assign takes the values from the file's tensors, which must be exactly those of e.
@@ -302,16 +325,12 @@ func (e *Encoder) assign(f *safetensors.File) error {
 	return err
 }
 
-// check refuses integers outside the ranges in which the kernels say what they compute, and parses the requantisations.
+// check refuses integers, but for the weights, outside the ranges in which the kernels say what they compute, and parses
+// the requantisations.
 func (e *Encoder) check() error {
 	for name, r := range e.requants {
 		if err := r.parse(); err != nil {
 			return fmt.Errorf("tensor %s%s.requant: %w", vit.ContextPrefix, name, err)
-		}
-	}
-	for _, l := range e.linears() {
-		if err := i8.CheckChains(l.w, l.out, l.in); err != nil {
-			return fmt.Errorf("tensor %s%s.weight: %w", vit.ContextPrefix, l.name, err)
 		}
 	}
 	for i, v := range e.pos {

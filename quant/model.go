@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"edgejepa/internal/parallel"
@@ -36,7 +39,7 @@ type Info struct {
 }
 
 // OpenModel loads an exported encoder, or one of the two of a training run's file: prefix vit.ContextPrefix or
-// vit.TargetPrefix says which. A recorded checksum is verified.
+// vit.TargetPrefix says which. A recorded checksum is verified. The file is not needed any more afterwards.
 func OpenModel(path, prefix string) (*Model, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -45,29 +48,50 @@ func OpenModel(path, prefix string) (*Model, error) {
 	if st.IsDir() {
 		return nil, fmt.Errorf("%s is a folder: give the model file in it, such as encoder.safetensors", path)
 	}
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	sum := f.Verify()
-	if sum != nil && !errors.Is(sum, safetensors.ErrNoChecksum) {
-		return nil, sum
-	}
-	if err := plausible(f, prefix); err != nil {
-		return nil, err
-	}
-	m := &Model{info: Info{FileBytes: st.Size(), Checksummed: sum == nil, FileMetadata: foreign(f.Metadata)}}
-	if f.Metadata[KeyPrecision] == string(Int8) {
-		err = m.loadInt8(f, prefix)
-	} else {
-		err = m.loadFloat(f, prefix)
-	}
-	if err != nil {
+	m := &Model{info: Info{FileBytes: st.Size()}}
+	if err := m.open(path, prefix); err != nil {
 		return nil, err
 	}
 	c := m.Config()
 	m.info.Config, m.info.Tokens, m.info.Preset = c, c.Tokens(), preset(c)
 	return m, nil
+}
+
+func (m *Model) open(path, prefix string) error {
+	f, err := safetensors.Map(path)
+	if err == nil && f.Metadata[KeyPrecision] != string(Int8) { // floats are copied: they need not be in memory twice
+		f.Close()
+		f, err = safetensors.Stream(path)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m.info.FileMetadata = foreign(f.Metadata)
+	if err = plausible(f, prefix); err == nil {
+		if f.Metadata[KeyPrecision] == string(Int8) {
+			err = m.loadInt8(f, prefix)
+		} else {
+			err = m.loadFloat(f, prefix)
+		}
+	}
+	if err != nil { // damage looks like anything: if there was some, that is what to say
+		var damage *safetensors.ChecksumError
+		if sum := f.Guard(f.Verify); errors.As(sum, &damage) {
+			return sum
+		}
+	}
+	return err
+}
+
+// verify checks f's checksum, if it has one.
+func (m *Model) verify(f *safetensors.File) error {
+	err := f.Verify()
+	m.info.Checksummed = err == nil
+	if errors.Is(err, safetensors.ErrNoChecksum) {
+		return nil
+	}
+	return err
 }
 
 // plausible refuses a file whose metadata describes a network far larger than the file, before memory is set aside for
@@ -96,24 +120,77 @@ func (m *Model) loadInt8(f *safetensors.File, prefix string) error {
 	if prefix != vit.ContextPrefix {
 		return fmt.Errorf("%s: an int8 file holds one encoder, there is no other to choose", f.Path)
 	}
-	e, err := Load(f)
+	l := &loader{m: m, f: f}
+	err := f.Guard(func() (err error) {
+		if l.e, err = read(f); err != nil {
+			return err
+		}
+		l.ts, err = l.e.tensors("")
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	ts, err := e.tensors("")
-	if err != nil {
-		return err
+	l.linears = l.e.linears()
+	l.errs = make([]error, 2+len(l.linears))
+	pool := parallel.New(min(runtime.GOMAXPROCS(0), len(l.errs)))
+	defer pool.Close()
+	pool.Do(l, len(l.errs))
+	for _, err := range l.errs {
+		if err != nil {
+			return err
+		}
 	}
-	m.info.Precision, m.info.ID = Int8, modelID(e.Config, ts)
-	m.info.Parameters = vit.CountParams(e.Config)
-	for _, l := range e.linears() {
-		l.w = nil // packed by now: let go of the file's bytes
-	}
-	m.fixed = e
+	m.info.Precision, m.info.Parameters = Int8, vit.CountParams(l.e.Config)
+	m.fixed = l.e
 	return nil
 }
 
+// loader takes what is large in a mapped file to where it belongs: the checksum, the ID and each layer's weights are tasks
+// of their own. Each gives back the file's memory behind itself, so that file and packed weights are never there both.
+type loader struct {
+	m       *Model
+	f       *safetensors.File
+	e       *Encoder
+	ts      []safetensors.Tensor
+	linears []*linear
+	errs    []error // [task]
+}
+
+// Run does the two that take longest first.
+func (l *loader) Run(task, _ int) {
+	l.errs[task] = l.f.Guard(func() error {
+		switch task {
+		case 0:
+			return l.m.verify(l.f)
+		case 1:
+			h := sha256.New()
+			l.m.info.ID = modelID(h, l.f.Pour(h), l.e.Config, l.ts)
+			return nil
+		}
+		x := l.linears[task-2]
+		if err := x.pack(); err != nil {
+			return fmt.Errorf("%s: %w", l.f.Path, err)
+		}
+		l.f.Drop(l.weights(x))
+		x.w = nil
+		return nil
+	})
+}
+
+// weights are the bytes of a layer's weights.
+func (l *loader) weights(x *linear) []byte {
+	t, ok := l.f.Get(vit.ContextPrefix + x.name + ".weight")
+	if !ok {
+		panic("quant: a loaded layer is not in its file")
+	}
+	return t.Data
+}
+
 func (m *Model) loadFloat(f *safetensors.File, prefix string) error {
+	if err := m.verify(f); err != nil {
+		return err
+	}
 	e, err := vit.LoadEncoder(f, prefix)
 	if err != nil {
 		return err
@@ -158,17 +235,20 @@ func (m *Model) NewEmbedder(pool *parallel.Pool, batch int) Embedder {
 }
 
 // FloatID is the ID that a float encoder has as a Model.
-func FloatID(e *vit.Encoder) string { return modelID(e.Config, e.Params.Tensors("")) }
+func FloatID(e *vit.Encoder) string {
+	h := sha256.New()
+	return modelID(h, h, e.Config, e.Params.Tensors(""))
+}
 
 // idBytes is how much of the hash makes an ID.
 const idBytes = 8
 
-func modelID(c vit.Config, ts []safetensors.Tensor) string {
-	h := sha256.New()
-	fmt.Fprintln(h, c.JSON())
+// modelID writes what makes the ID to w, which passes it to h. Neither returns errors.
+func modelID(h hash.Hash, w io.Writer, c vit.Config, ts []safetensors.Tensor) string {
+	fmt.Fprintln(w, c.JSON())
 	for _, t := range ts {
-		fmt.Fprintln(h, t.Name, t.DType, t.Shape)
-		h.Write(t.Data)
+		fmt.Fprintln(w, t.Name, t.DType, t.Shape)
+		w.Write(t.Data)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:idBytes])
 }

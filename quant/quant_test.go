@@ -191,12 +191,12 @@ func TestGoldenRagged(t *testing.T) {
 	kerneltest.ForEachISA(t, func(t *testing.T) {
 		q := calibrated(t, e, 2)
 		for _, threads := range []int{1, 2, 7} {
-			require.Equal(t, want, hash(embed(q, threads, 1, pictures(c, 3), 3)), "threads %d", threads)
+			require.Equal(t, want, hashed(embed(q, threads, 1, pictures(c, 3), 3)), "threads %d", threads)
 		}
 	})
 }
 
-func hash(x []float32) string {
+func hashed(x []float32) string {
 	h := sha256.New()
 	if err := binary.Write(h, binary.LittleEndian, x); err != nil {
 		panic(err)

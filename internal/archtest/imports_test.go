@@ -49,13 +49,18 @@ var layers = map[string][]string{
 	"vit":             {"kernels", "kernels/i8", "fp", "internal/*"},
 	"vit/heads":       {"vit", "kernels"},
 
-	"jepa/optim": {"kernels", "fp"},
-	"jepa/data":  {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
-	"jepa":       {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
-	"jepa/probe": {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
+	"jepa/optim":  {"kernels", "fp"},
+	"jepa/data":   {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
+	"jepa":        {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
+	"jepa/probe":  {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
+	"jepa/report": {"jepa", "jepa/data", "vit", "vit/pixels", "kernels", "fp", "internal/*"},
 
 	"device": {"internal/cpu", "golang.org/x/sys"},
 	"quant":  {"vit", "kernels", "kernels/i8", "kernels/fixed", "fp", "internal/*"},
+
+	"quant/bench":          {"quant"},
+	"quant/bench/plain":    {"vit", "golang.org/x/image", "gonum.org/v1/gonum"},
+	"quant/bench/pictures": nil,
 
 	"cmd/edge-embed":         {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},
 	"cmd/edge-train/demoset": {"fp", "internal/rng", "golang.org/x/image"},
@@ -63,7 +68,7 @@ var layers = map[string][]string{
 }
 
 // testOnly are packages that nothing but tests imports.
-var testOnly = []string{"kernels/kerneltest", "kernels/bench", "kernels/internal/peak", "internal/archtest"}
+var testOnly = []string{"kernels/kerneltest", "kernels/bench", "kernels/internal/peak", "quant/bench", "quant/bench/plain", "quant/bench/pictures", "internal/archtest"}
 
 // TestLayersHaveNoCycle also shows that below ends.
 func TestLayersHaveNoCycle(t *testing.T) {

@@ -199,38 +199,48 @@ func (t *Tensor) wrongType(want string) error {
 func (f *File) CheckFinite() error {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		if at := t.firstNonFinite(); at >= 0 {
+		at := -1
+		if t.src == nil {
+			at = firstNonFinite(t.DType, t.Data)
+		} else if err := t.pieces(func(b []byte, first int) {
+			if k := firstNonFinite(t.DType, b); k >= 0 && at < 0 {
+				at = first + k
+			}
+		}); err != nil {
+			return err
+		}
+		if at >= 0 {
 			return t.bad("element %d is not a finite number; training diverged or the file is damaged", at)
 		}
 	}
 	return nil
 }
 
-// firstNonFinite is the index of the first element whose exponent bits are all ones, -1 if there is none.
-func (t *Tensor) firstNonFinite() int {
+// firstNonFinite is the index of the first element of b whose exponent bits are all ones, -1 if there is none.
+func firstNonFinite(d DType, b []byte) int {
 	le := binary.LittleEndian
-	switch t.DType {
+	switch d {
 	case TypeF16, TypeBF16:
 		mask := uint16(0x7c00)
-		if t.DType == TypeBF16 {
+		if d == TypeBF16 {
 			mask = 0x7f80
 		}
-		for i := 0; i+2 <= len(t.Data); i += 2 {
-			if le.Uint16(t.Data[i:])&mask == mask {
+		for i := 0; i+2 <= len(b); i += 2 {
+			if le.Uint16(b[i:])&mask == mask {
 				return i / 2
 			}
 		}
 	case TypeF32:
 		const mask = 0x7f800000
-		for i := 0; i+4 <= len(t.Data); i += 4 {
-			if le.Uint32(t.Data[i:])&mask == mask {
+		for i := 0; i+4 <= len(b); i += 4 {
+			if le.Uint32(b[i:])&mask == mask {
 				return i / 4
 			}
 		}
 	case TypeF64:
 		const mask = 0x7ff << 52
-		for i := 0; i+8 <= len(t.Data); i += 8 {
-			if le.Uint64(t.Data[i:])&mask == mask {
+		for i := 0; i+8 <= len(b); i += 8 {
+			if le.Uint64(b[i:])&mask == mask {
 				return i / 8
 			}
 		}

@@ -93,8 +93,9 @@ type File struct {
 	index map[string]int
 	sum   span // where the checksum's text lies in the file
 
-	src  *os.File // of a Stream
-	size int64
+	mapped bool     // raw is the file itself
+	src    *os.File // of a Stream
+	size   int64
 }
 
 type span struct{ from, to int }
@@ -163,17 +164,7 @@ func Parse(b []byte) (*File, error) {
 // the file; those about its content are *FormatError.
 func Open(path string) (*File, error) {
 	f, err := open(path)
-	if err != nil {
-		if fe, ok := err.(*FormatError); ok {
-			fe.Path = path
-		}
-		return nil, err
-	}
-	f.Path = path
-	for i := range f.Tensors {
-		f.Tensors[i].path = path
-	}
-	return f, nil
+	return named(f, path, err)
 }
 
 func open(path string) (*File, error) {
@@ -189,17 +180,15 @@ func open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, size)
-	if _, err := src.ReadAt(b, 0); err != nil {
-		return nil, changed(err)
-	}
-	return l.attach(b, start), nil
+	return readRest(src, size, l, start)
 }
+
+const shrank = "file shrank while it was read; another program is writing it"
 
 // changed names the one cause of an end of file within the size that Stat gave.
 func changed(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return badFormat("file shrank while it was read; another program is writing it")
+		return badFormat("%s", shrank)
 	}
 	return err
 }

@@ -10,21 +10,11 @@ import (
 const piece = 1 << 18
 
 // Stream is Open for files that are too large to be held beside what they are read into: of the tensors only names, types
-// and shapes are in memory. Float32s and Verify read the file piece by piece; Data is nil, and whatever looks at it finds
-// a tensor without elements. Close the file when done.
+// and shapes are in memory. Float32s, CheckFinite and Verify read the file piece by piece; Data is nil, and whatever looks
+// at it finds a tensor without elements. Close the file when done.
 func Stream(path string) (*File, error) {
 	f, err := stream(path)
-	if err != nil {
-		if fe, ok := err.(*FormatError); ok {
-			fe.Path = path
-		}
-		return nil, err
-	}
-	f.Path = path
-	for i := range f.Tensors {
-		f.Tensors[i].path = path
-	}
-	return f, nil
+	return named(f, path, err)
 }
 
 func stream(path string) (_ *File, err error) {
@@ -51,16 +41,8 @@ func stream(path string) (_ *File, err error) {
 	return f, nil
 }
 
-// Close closes the file of a Stream.
-func (f *File) Close() error {
-	if f.src == nil {
-		return nil
-	}
-	return f.src.Close()
-}
-
-// hash writes the file to h with zeros in place of the checksum's text, which it reads into text.
-func (f *File) hash(h io.Writer, text []byte) error {
+// hashStream is hash for a Stream.
+func (f *File) hashStream(h io.Writer, text []byte) error {
 	from, to := int64(f.sum.from), int64(f.sum.to)
 	if _, err := f.src.ReadAt(text, from); err != nil {
 		return changed(err)

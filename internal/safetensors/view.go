@@ -34,3 +34,18 @@ func viewOf[T number](b []byte) (v []T, ok bool) {
 	}
 	return unsafe.Slice((*T)(p), len(b)/size), true
 }
+
+// holds says whether addr lies in the memory of b.
+func holds(b []byte, addr uintptr) bool {
+	return addr-uintptr(unsafe.Pointer(unsafe.SliceData(b))) < uintptr(len(b))
+}
+
+// inside says whether part lies in the memory of b.
+func inside(b, part []byte) bool {
+	return holds(b, uintptr(unsafe.Pointer(unsafe.SliceData(part)))) && offset(b, part)+len(part) <= len(b)
+}
+
+// offset is where part, a piece of b, begins in it.
+func offset(b, part []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(b))))
+}

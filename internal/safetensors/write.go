@@ -172,8 +172,8 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("%s: damaged: the recorded checksum is %s, the content has sha256 %.12s…; use another copy", path, quote(e.Recorded), e.Computed)
 }
 
-// Verify hashes the bytes that were parsed, or those of the file of a Stream, and returns nil when they match the recorded checksum, ErrNoChecksum when
-// there is none, else a *ChecksumError.
+// Verify hashes the bytes that were parsed, or those of the file of a Stream or Map, and returns nil when they match the
+// recorded checksum, ErrNoChecksum when there is none, else a *ChecksumError. A mapped file's wants a Guard.
 func (f *File) Verify() error {
 	recorded, ok := f.Metadata[sumKey]
 	if !ok {
@@ -181,16 +181,26 @@ func (f *File) Verify() error {
 	}
 	h := sha256.New()
 	text := make([]byte, f.sum.to-f.sum.from)
-	if f.src == nil {
-		h.Write(f.raw[:f.sum.from])
-		h.Write([]byte(zeroSum))
-		h.Write(f.raw[f.sum.to:])
-		copy(text, f.raw[f.sum.from:f.sum.to])
-	} else if err := f.hash(h, text); err != nil {
+	if err := f.hash(h, text); err != nil {
 		return err
 	}
 	if sum := hex.EncodeToString(h.Sum(nil)); sum != string(text) {
 		return &ChecksumError{f.Path, recorded, sum}
+	}
+	return nil
+}
+
+// hash writes the file to h with zeros in place of the checksum's text, which it reads into text.
+func (f *File) hash(h io.Writer, text []byte) error {
+	if f.src != nil {
+		return f.hashStream(h, text)
+	}
+	copy(text, f.raw[f.sum.from:f.sum.to])
+	to := f.Pour(h)
+	for _, b := range [][]byte{f.raw[:f.sum.from], []byte(zeroSum), f.raw[f.sum.to:]} {
+		if _, err := to.Write(b); err != nil {
+			return err
+		}
 	}
 	return nil
 }
