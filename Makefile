@@ -65,8 +65,9 @@ bench:
 endif
 
 .PHONY: model-arm
-model-arm: ## multiply-adds a cycle of the arm64 kernels on an A53, A72 and A76: a model, not a measurement
+model-arm: ## the arm64 kernels, then training and embedding, on an A53, A72 and A76: a model, not a measurement
 	$(GO) run ./kernels/internal/armmodel
+	$(GO) run ./kernels/internal/armmodel -jobs .
 
 .PHONY: count-arm
 count-arm: ## instructions of an embedding on emulated cores, against .ci/arm-counts; UPDATE=1 renews that

@@ -41,8 +41,10 @@ var layers = map[string][]string{
 	"kernels/internal/coef":     nil,
 	"kernels/internal/peak":     {"internal/cpu"},
 	"kernels/internal/asmgen":   {"kernels/internal/coef"},
-	"kernels/internal/armmodel": nil,
-	"kernels/internal/armcount": {"quant"},
+	"kernels/internal/armmodel": {"quant", "jepa", "kernels/internal/armcount/emulator"},
+	"kernels/internal/armcount": {"quant", "kernels/internal/armcount/emulator"},
+
+	"kernels/internal/armcount/emulator": nil,
 
 	"vit/pixels/jpeg": nil,
 	"vit/pixels":      {"vit/pixels/jpeg", "golang.org/x/image", "github.com/bep/imagemeta"},

@@ -11,16 +11,14 @@
 package main
 
 import (
-	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+
+	"edgejepa/kernels/internal/armcount/emulator"
 )
 
 // model is the preset that embeds.
@@ -31,14 +29,6 @@ const tolerance = 0.02
 
 // countFile holds a line for each core: its name and the instructions of an embedding.
 const countFile = ".ci/arm-counts"
-
-// cores of the boards, as qemu names them.
-var cores = []string{"cortex-a53", "cortex-a72", "cortex-a76"}
-
-//go:embed plugin/count.c
-var plugin []byte
-
-var errNotRun = errors.New("not run")
 
 func main() {
 	update := flag.Bool("update", false, "write the counts instead of comparing")
@@ -56,9 +46,9 @@ func main() {
 	if err == nil {
 		return
 	}
-	if errors.Is(err, errNotRun) {
+	if errors.Is(err, emulator.ErrMissing) {
 		const stars = "****************************************************************"
-		fmt.Fprintf(os.Stderr, "%s\nNOT RUN: the count of instructions on arm64.\n%v\n    apt-get install gcc libc6-dev qemu-user\n%s\n", stars, err, stars)
+		fmt.Fprintf(os.Stderr, "%s\nNOT RUN: the count of instructions on arm64.\n%v\n    %s\n%s\n", stars, err, emulator.Advice, stars)
 		if os.Getenv("CI") != "true" {
 			return
 		}
@@ -73,7 +63,7 @@ func run(update, verbose bool) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	m, err := newMachine(dir)
+	m, err := emulator.New(dir, "edgejepa/kernels/internal/armcount")
 	if err != nil {
 		return err
 	}
@@ -83,11 +73,11 @@ func run(update, verbose bool) error {
 			return err
 		}
 	}
-	fmt.Printf("instructions of one embedding, %s int8, one thread, by %s:\n", model, m.version)
+	fmt.Printf("instructions of one embedding, %s int8, one thread, by %s:\n", model, m.Version)
 	got := map[string]int64{}
 	grown := false
-	for _, core := range cores {
-		c, err := m.difference(core)
+	for _, core := range emulator.Cores {
+		c, err := difference(m, core)
 		if err != nil {
 			return fmt.Errorf("%s: %w", core, err)
 		}
@@ -137,7 +127,7 @@ func readCounts(name string) (map[string]int64, error) {
 			}
 		}
 	}
-	for _, core := range cores {
+	for _, core := range emulator.Cores {
 		if counts[core] <= 0 {
 			return nil, fmt.Errorf("%s has no count for %s; make count-arm UPDATE=1 renews it", name, core)
 		}
@@ -147,95 +137,27 @@ func readCounts(name string) (map[string]int64, error) {
 
 func writeCounts(name string, counts map[string]int64) error {
 	text := fmt.Sprintf("# Instructions of one embedding, %s int8, one thread, under qemu-user.\n# Written by: make count-arm UPDATE=1\n", model)
-	for _, core := range cores {
+	for _, core := range emulator.Cores {
 		text += fmt.Sprintf("%s %d\n", core, counts[core])
 	}
 	return os.WriteFile(name, []byte(text), 0o644)
 }
 
-// machine is an emulator with the plugin, and the program for it.
-type machine struct {
-	qemu, plugin, program, version string
-	dir                            string
-	symbols                        symbols
-}
-
-// newMachine builds all parts in dir. The version of the plugin interface is found by trying.
-func newMachine(dir string) (*machine, error) {
-	m := &machine{dir: dir, plugin: filepath.Join(dir, "count.so"), program: filepath.Join(dir, "armcount")}
-	for _, name := range []string{"qemu-aarch64", "qemu-aarch64-static"} {
-		if path, err := exec.LookPath(name); err == nil && m.qemu == "" {
-			m.qemu = path
-		}
-	}
-	if m.qemu == "" {
-		return nil, fmt.Errorf("%w: qemu-aarch64 is missing", errNotRun)
-	}
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		return nil, fmt.Errorf("%w: gcc is missing", errNotRun)
-	}
-	version, err := exec.Command(m.qemu, "--version").Output()
-	if err != nil {
-		return nil, err
-	}
-	m.version, _, _ = strings.Cut(string(version), "\n")
-	build := exec.Command("go", "build", "-o", m.program, "edgejepa/kernels/internal/armcount")
-	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
-	if text, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building for arm64: %w\n%s", err, text)
-	}
-	if m.symbols, err = readSymbols(m.program); err != nil {
-		return nil, err
-	}
-	source := filepath.Join(dir, "count.c")
-	if err := os.WriteFile(source, plugin, 0o644); err != nil {
-		return nil, err
-	}
-	var problem error
-	for api := 1; api <= 8; api++ {
-		cc := exec.Command(gcc, "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-DAPI="+strconv.Itoa(api), "-o", m.plugin, source)
-		if text, err := cc.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%w: building the plugin: %v\n%s", errNotRun, err, text)
-		}
-		if _, problem = m.run(cores[0], "-h"); problem == nil {
-			return m, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: %s takes no plugin: %v", errNotRun, m.version, problem)
-}
-
-// run returns the instructions that each function has run.
-func (m *machine) run(core string, args ...string) (map[string]int64, error) {
-	out := filepath.Join(m.dir, "blocks")
-	os.Remove(out)
-	cmd := exec.Command(m.qemu, slices.Concat([]string{"-cpu", core, "-plugin", m.plugin + ",out=" + out, m.program}, args)...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "EDGEJEPA_ISA=")
-	text, err := cmd.CombinedOutput()
-	blocks, missing := os.ReadFile(out)
-	if missing != nil {
-		return nil, fmt.Errorf("%v: %s", err, text)
-	}
-	if args[0] != "-h" && err != nil {
-		return nil, fmt.Errorf("%w: %s", err, text)
-	}
-	return m.symbols.sum(string(blocks))
-}
-
 // difference is what one embedding runs.
-func (m *machine) difference(core string) (*count, error) {
+func difference(m *emulator.Machine, core string) (*count, error) {
 	const few, many = 2, 6
-	a, err := m.run(core, "-embed", strconv.Itoa(few))
+	a, err := m.Run(core, "-embed", strconv.Itoa(few))
 	if err != nil {
 		return nil, err
 	}
-	b, err := m.run(core, "-embed", strconv.Itoa(many))
+	b, err := m.Run(core, "-embed", strconv.Itoa(many))
 	if err != nil {
 		return nil, err
 	}
 	c := &count{functions: map[string]int64{}}
-	for name, n := range b {
-		if n = (n - a[name]) / (many - few); counted(name) && n != 0 {
+	before := m.Symbols.Sum(a)
+	for name, n := range m.Symbols.Sum(b) {
+		if n = (n - before[name]) / (many - few); emulator.Counted(name) && n != 0 {
 			c.functions[name] = n
 			c.total += n
 		}

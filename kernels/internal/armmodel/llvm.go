@@ -86,13 +86,13 @@ func (l *llvm) run(input, program string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// disassemble returns the assembly routines of the kernels by name.
-func (l *llvm) disassemble(binary string) (map[string][]line, error) {
+// disassemble returns the assembly routines that match, by what is in parentheses.
+func (l *llvm) disassemble(binary string, assembled *regexp.Regexp) (map[string][]line, error) {
 	listing, err := l.run("", l.objdump, "-d", "--no-show-raw-insn", "--mattr="+features, binary)
 	if err != nil {
 		return nil, err
 	}
-	return parse(listing), nil
+	return parse(listing, assembled), nil
 }
 
 var totalCycles = regexp.MustCompile(`Total Cycles:\s+(\d+)`)

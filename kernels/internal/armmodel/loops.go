@@ -17,13 +17,14 @@ type line struct {
 
 var (
 	symbolLine = regexp.MustCompile(`^[0-9a-f]+ <(.*)>:$`)
-	assembled  = regexp.MustCompile(`^edgejepa/kernels(?:/(?:i8|fixed))?\.(\w+)\.abi0$`)
+	kernelName = regexp.MustCompile(`^edgejepa/kernels(?:/(?:i8|fixed))?\.(\w+)\.abi0$`)
+	fullName   = regexp.MustCompile(`^(edgejepa/\S+)\.abi0$`)
 	codeLine   = regexp.MustCompile(`^\s*([0-9a-f]+):\s+(\S.*)$`)
 	branch     = regexp.MustCompile(`^(?:b|b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?0x([0-9a-f]+) <[^>]*>$`)
 )
 
-// parse takes the assembly routines of the kernels out of llvm-objdump's listing, by name.
-func parse(listing string) map[string][]line {
+// parse takes assembly routines out of llvm-objdump's listing: those that match, by what is in parentheses.
+func parse(listing string, assembled *regexp.Regexp) map[string][]line {
 	routines := map[string][]line{}
 	name := ""
 	for text := range strings.Lines(listing) {
@@ -107,21 +108,18 @@ func macs(loop []line) int {
 	return n
 }
 
-// assembly is the loop as a source: without addresses, the last branch to a label, branches out of it to the end.
+// assembly is the loop as a source: without addresses, the last branch to a label, whatever else names an address to the
+// end.
 func assembly(loop []line) string {
 	var s strings.Builder
 	s.WriteString(".Lturn:\n")
 	target := regexp.MustCompile(`0x[0-9a-f]+ <[^>]*>$`)
 	for i, l := range loop {
-		text := l.text
-		if l.target != 0 {
-			label := ".Lend"
-			if i == len(loop)-1 {
-				label = ".Lturn"
-			}
-			text = target.ReplaceAllString(text, label)
+		label := ".Lend"
+		if i == len(loop)-1 && l.target != 0 {
+			label = ".Lturn"
 		}
-		s.WriteString("\t" + text + "\n")
+		s.WriteString("\t" + target.ReplaceAllString(l.text, label) + "\n")
 	}
 	s.WriteString(".Lend:\n")
 	return s.String()

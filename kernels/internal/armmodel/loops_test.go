@@ -34,7 +34,7 @@ Disassembly of section .text:
 `
 
 func TestInnerLoops(t *testing.T) {
-	routines := parse(listing)
+	routines := parse(listing, kernelName)
 	require.Equal(t, []string{"other", "tileX"}, sortedNames(routines))
 	require.Len(t, routines["tileX"], 13)
 	require.Empty(t, innerLoops(routines["other"]), "a branch to another routine is no loop")

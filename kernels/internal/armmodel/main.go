@@ -3,19 +3,25 @@
 // fetch and the finer rules of in-order issue are not in it. Against real processors it has been 12 % too low to 35 % too
 // high, so its ranking is worth more than its last fifth.
 //
-//	go run ./kernels/internal/armmodel      (make model-arm)
+//	go run ./kernels/internal/armmodel             the inner loops
+//	go run ./kernels/internal/armmodel -jobs .     whole embeddings and training steps: how often each instruction runs
+//	                                               under qemu, times what llvm-mca says of it
 //
 // It exits with 1 if a loop misses its bar, and with 2 if it could not be run.
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+
+	"edgejepa/kernels/internal/armcount/emulator"
 )
 
 // core is a processor as llvm-mca knows it.
@@ -51,7 +57,20 @@ var kernels = []kernel{
 }
 
 func main() {
-	err := run(os.Stdout)
+	var w work
+	w.flags(flag.CommandLine)
+	jobs := flag.String("jobs", "", "embeddings and training steps whose names match, instead of the kernels; needs gcc and qemu-user")
+	top := flag.Int("top", 0, "list so many of each job's dearest functions")
+	emulated := flag.Bool("do", false, "what the emulated process does")
+	flag.Parse()
+	if *emulated {
+		if err := w.do(); err != nil {
+			fmt.Fprintln(os.Stderr, "armmodel:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	err := run(os.Stdout, *jobs, *top)
 	if err == nil {
 		return
 	}
@@ -64,7 +83,7 @@ func main() {
 
 var errMissed = errors.New("a loop misses its bar")
 
-func run(out io.Writer) error {
+func run(out io.Writer, jobs string, top int) error {
 	llvm, err := findLLVM()
 	if err != nil {
 		return err
@@ -74,13 +93,16 @@ func run(out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if jobs != "" {
+		return runJobs(out, llvm, dir, jobs, top)
+	}
 	binary := filepath.Join(dir, "bench.test")
 	build := exec.Command("go", "test", "-c", "-o", binary, "edgejepa/kernels/bench")
 	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("cross-building the kernels: %w\n%s", err, text)
 	}
-	routines, err := llvm.disassemble(binary)
+	routines, err := llvm.disassemble(binary, kernelName)
 	if err != nil {
 		return err
 	}
@@ -100,6 +122,21 @@ func run(out io.Writer) error {
 		return fmt.Errorf("%w: %d", errMissed, missed)
 	}
 	return nil
+}
+
+func runJobs(out io.Writer, llvm *llvm, dir, jobs string, top int) error {
+	chosen, err := regexp.Compile(jobs)
+	if err != nil {
+		return err
+	}
+	e, err := newEstimator(out, llvm, dir, top)
+	if errors.Is(err, emulator.ErrMissing) {
+		return fmt.Errorf("%w: %s", err, emulator.Advice)
+	}
+	if err != nil {
+		return err
+	}
+	return e.jobs(chosen)
 }
 
 // products prints multiply-adds a cycle of the product kernels, and returns how many bars are missed.
