@@ -131,7 +131,17 @@ func (e *Encoder) PlaceTraining(a *arena.Arena, pool *parallel.Pool, size Size, 
 
 func (e *Encoder) newPass(a *arena.Arena, pool *parallel.Pool, size Size, mode Mode) *Pass {
 	n := e.Config.Tokens()
-	p := &Pass{enc: e, pool: pool, ws: newWorkspace(a, e.trunk, pool, size, mode)}
+	p := &Pass{enc: e, pool: pool}
+	place := func() { p.ws = newWorkspace(a, e.trunk, pool, size, mode) }
+	if size.Once {
+		start := a.Bytes()
+		a.Union(place, func() {
+			a.F32(int(e.gradientsFrom(p.ws.ends)-start) / 4)
+			e.Params.SetGrad(a.F32(int(e.Params.Count())))
+		})
+	} else {
+		place()
+	}
 	p.allOff = make([]int32, size.Seqs+1)
 	for b := range size.Seqs {
 		p.allOff[b+1] = int32((b + 1) * n)
@@ -142,6 +152,28 @@ func (e *Encoder) newPass(a *arena.Arena, pool *parallel.Pool, size Size, mode M
 		}
 	}
 	return p
+}
+
+// gradientsFrom is where in the arena the gradients of the parameters, which are flat, may begin. A backward pass comes
+// to a block's gradient when it needs no more of what later blocks saved, and comes to the patch embedding's last: so
+// they may lie over that, and of the gradients only about one block's take memory of their own. ends are a Workspace's.
+func (e *Encoder) gradientsFrom(ends []int64) (from int64) {
+	after := func(ps ...*Param) { // ends[0] is the end of what is needed beside the gradients ps
+		off := int64(0)
+		for _, p := range e.Params.List {
+			if p == ps[0] {
+				from = max(from, ends[0]-4*off)
+			}
+			off += int64(p.Len())
+		}
+		ends = ends[1:]
+	}
+	after(e.patch.W)
+	for _, b := range e.trunk.Blocks {
+		after(b.Norm1.Gain)
+	}
+	after(e.trunk.Norm.Gain)
+	return from
 }
 
 func (p *Pass) placeWork(a *arena.Arena) {
@@ -182,11 +214,14 @@ func (p *Pass) DTokens() []float32 { return p.ws.DOut[:p.ws.Rows()*p.enc.Config.
 // SetNoise is that of the pass's Workspace.
 func (p *Pass) SetNoise(key uint32, first int) { p.ws.SetNoise(key, first) }
 
-// Backward adds to the gradient of every parameter, from DTokens. It follows a Forward of a pass made for Train, whose
-// pictures it reads again.
+// Backward adds to the gradient of every parameter, from DTokens, or sets it (Size.Once); Tokens may be gone then. It
+// follows a Forward of a pass made for Train, whose pictures it reads again.
 func (p *Pass) Backward() {
 	p.ws.Backward()
 	rows := p.ws.Rows()
+	if p.ws.max.Once {
+		p.enc.patch.clearGrad()
+	}
 	p.what = passPatches
 	p.pool.Do(p, (rows+embedRows-1)/embedRows)
 	p.what, p.per = passPatchGrad, p.enc.patch.gradRows()

@@ -35,6 +35,16 @@ func Group(tokens int) int {
 // chance and saves a share of In*Out multiply-adds: narrow layers are faster in float32, and exact.
 func (l *Linear) int8Gradients() bool { return l.In*l.Out >= int8Width*(l.In+l.Out) }
 
+// int8Gradients says whether those of any layer are.
+func (t *Trunk) int8Gradients() bool {
+	for _, l := range t.Blocks[0].linears() {
+		if l != nil && l.int8Gradients() {
+			return true
+		}
+	}
+	return false
+}
+
 // int8Width is the harmonic width below which gradient products stay float32.
 const int8Width = 60
 
@@ -63,8 +73,8 @@ func placeInt8Panels(a *arena.Arena, p *i8.Panels, k, n int) {
 	p.SetMemory(a.Int8(data), a.Int32(start))
 }
 
-// placeInt8 lays out the operands of a block; a segment has up to chunks chunks of up to rows rows.
-func (t *Trunk) placeInt8(a *arena.Arena, mode Mode, chunks, rows int) *int8Block {
+// placeInt8 lays out the operands of a block's forward products.
+func (t *Trunk) placeInt8(a *arena.Arena) *int8Block {
 	q := &int8Block{}
 	for i, l := range t.Blocks[0].linears() {
 		if l == nil {
@@ -73,9 +83,17 @@ func (t *Trunk) placeInt8(a *arena.Arena, mode Mode, chunks, rows int) *int8Bloc
 		o := &q.weights[i]
 		placeInt8Panels(a, &o.forward, l.In, l.Out)
 		o.forwardScale = a.F32(l.Out)
-		if mode == Infer || !l.int8Gradients() {
+	}
+	return q
+}
+
+// placeInt8Gradients lays out those of its gradients; a segment has up to chunks chunks of up to rows rows.
+func (t *Trunk) placeInt8Gradients(a *arena.Arena, q *int8Block, chunks, rows int) {
+	for i, l := range t.Blocks[0].linears() {
+		if l == nil || !l.int8Gradients() {
 			continue
 		}
+		o := &q.weights[i]
 		placeInt8Panels(a, &o.backward, l.Out, l.In)
 		o.backwardScale = a.F32(l.In)
 		q.x[i] = make([]int8Input, chunks)
@@ -84,7 +102,6 @@ func (t *Trunk) placeInt8(a *arena.Arena, mode Mode, chunks, rows int) *int8Bloc
 			q.x[i][c].scale = a.F32(l.In)
 		}
 	}
-	return q
 }
 
 // pack quantises and packs one layer's weights.

@@ -50,6 +50,12 @@ func (l *Linear) gradRows() int {
 	return max(1, 16384/l.In/kernels.MR) * kernels.MR
 }
 
+// clearGrad sets the gradients of the layer's parameters to zero.
+func (l *Linear) clearGrad() {
+	clear(l.W.Grad)
+	clear(l.B.Grad)
+}
+
 // Norm is layer norm over the last dimension with gain and bias (Ba et al., arXiv 1607.06450).
 type Norm struct {
 	Dim        int
@@ -61,6 +67,12 @@ func (n *Norm) Apply(dst, x []float32, rows int, eps float32) { n.apply(dst, x, 
 
 func (n *Norm) apply(dst, x, mean, rstd []float32, rows int, eps float32) {
 	kernels.LayerNorm(dst, x, n.Gain.Value, n.Bias.Value, mean, rstd, rows, n.Dim, eps)
+}
+
+// clearGrad sets the gradients of the norm's parameters to zero.
+func (n *Norm) clearGrad() {
+	clear(n.Gain.Grad)
+	clear(n.Bias.Grad)
 }
 
 // LinearOp runs a Linear over a whole batch on a pool. It keeps the tasks of its layer, so that calls allocate nothing.

@@ -23,14 +23,56 @@ func (t *Trunk) PackBlocks() {
 // blockPanels is a pass's room for the packed weights of one block.
 type blockPanels [4]kernels.Panels
 
-// placePanels lays out the panels of a block.
-func (t *Trunk) placePanels(a *arena.Arena) (p blockPanels) {
-	for i, l := range t.Blocks[0].linears() {
-		if l != nil && t.perBlock && t.precision != I8 {
+// placePanels lays out the panels of some of a block's layers.
+func (t *Trunk) placePanels(a *arena.Arena, p *blockPanels, layers ...layer) {
+	for _, i := range layers {
+		if l := t.Blocks[0].linears()[i]; l != nil && t.perBlock && !t.strips && t.precision != I8 {
 			p[i] = kernels.Panels{K: l.In, N: l.Out, Data: a.F32(kernels.PanelLen(l.In, l.Out))}
 		}
 	}
-	return p
+}
+
+// PackStrips makes a trunk that packs block by block go without room for a block: every task packs what it is about to
+// multiply with, a few columns at a time. That is as much packing where a batch is a single chunk, and more the more
+// chunks there are. It precedes the passes over the trunk; int8 operands, a quarter of the size, are not concerned.
+func (t *Trunk) PackStrips() { t.strips = t.perBlock && t.precision != I8 }
+
+const (
+	stripWeights = 1 << 15 // of a strip, about
+	stripPanels  = 3       // at least: what the widest tiles take
+)
+
+// stripPanels is how many panels a strip of the layer has.
+func (l *Linear) stripPanels() int { return max(stripPanels, stripWeights/(l.In*kernels.NR)) }
+
+// stripLen is the size of the largest strip.
+func (t *Trunk) stripLen() (n int) {
+	for _, l := range t.Blocks[0].linears() {
+		if l != nil {
+			n = max(n, min(l.stripPanels()*kernels.NR*l.In, kernels.PanelLen(l.In, l.Out)))
+		}
+	}
+	return n
+}
+
+// applyStrips is y = x·Wᵀ, then e, strip by strip. Each element is the sum that the whole product would make.
+func (l *Linear) applyStrips(y, x []float32, rows int, e *kernels.Epilogue, strip *kernels.Panels) {
+	width := l.stripPanels() * kernels.NR
+	for n := 0; n < l.Out; n += width {
+		strip.SetShape(l.In, min(width, l.Out-n))
+		for p := 0; p*kernels.NR < strip.N; p++ {
+			strip.PackPanelT(l.W.Value[n*l.In:], l.In, p)
+		}
+		part := *e
+		part.Bias = e.Bias[n:]
+		if e.Pre != nil {
+			part.Pre = e.Pre[n:]
+		}
+		if e.Residual != nil {
+			part.Residual = e.Residual[n:]
+		}
+		kernels.GemmFused(y[n:], l.Out, x, l.In, rows, strip, &part)
+	}
 }
 
 // lend gives block b the panels.
@@ -53,17 +95,19 @@ type packPiece struct {
 const packLen = 1 << 14
 
 // packPieces cuts the packing of a block's weights into tasks, those for the forward products first; there are ahead of
-// these. A trunk that keeps its weights packed has none.
-func (t *Trunk) packPieces(mode Mode) (ps []packPiece, ahead int) {
+// these, the first anew of which are for what precedes the last layer. A trunk that keeps its weights packed has none.
+func (t *Trunk) packPieces(mode Mode) (ps []packPiece, ahead, anew int) {
 	layers := t.Blocks[0].linears()
 	switch {
+	case t.strips:
 	case t.precision == I8:
-		for _, i := range []layer{fc1, fc2, qkv, proj} {
+		for _, i := range []layer{fc1, qkv, proj, fc2} {
 			if layers[i] != nil {
 				ps = append(ps, packPiece{layer: i})
 			}
 		}
 		ahead = len(ps)
+		anew = ahead - 1
 		for _, p := range ps {
 			if mode == Train && layers[p.layer].int8Gradients() {
 				p.backward = true
@@ -75,6 +119,7 @@ func (t *Trunk) packPieces(mode Mode) (ps []packPiece, ahead int) {
 			if l == nil {
 				continue
 			}
+			anew = len(ps)
 			panels, step := (l.Out+kernels.NR-1)/kernels.NR, max(1, packLen/(l.In*kernels.NR))
 			for p := 0; p < panels; p += step {
 				ps = append(ps, packPiece{layer(i), false, p, min(p+step, panels)})
@@ -82,7 +127,7 @@ func (t *Trunk) packPieces(mode Mode) (ps []packPiece, ahead int) {
 		}
 		ahead = len(ps)
 	}
-	return ps, ahead
+	return ps, ahead, anew
 }
 
 // packPiece does one task of packing.

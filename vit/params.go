@@ -58,7 +58,7 @@ func (ps *Params) alloc(a *arena.Arena, grads bool) {
 	n := int(ps.Count())
 	ps.Value = a.F32(n)
 	if grads {
-		ps.Grad = a.F32(n)
+		ps.SetGrad(a.F32(n))
 	}
 	if a.Measuring() {
 		return
@@ -67,10 +67,18 @@ func (ps *Params) alloc(a *arena.Arena, grads bool) {
 	for _, p := range ps.List {
 		end := off + p.Len()
 		p.Value = ps.Value[off:end:end]
-		if grads {
-			p.Grad = ps.Grad[off:end:end]
-		}
 		off = end
+	}
+}
+
+// SetGrad gives the parameters memory for their gradients; nil while an arena is measuring.
+func (ps *Params) SetGrad(flat []float32) {
+	if ps.Grad = flat; flat == nil {
+		return
+	}
+	for _, p := range ps.List {
+		n := p.Len()
+		p.Grad, flat = flat[:n:n], flat[n:]
 	}
 }
 

@@ -17,13 +17,12 @@ type saved struct {
 }
 
 // placeSaved lays out a block's activations but for x, qkv and h.
-func (t *Trunk) placeSaved(a *arena.Arena, rows int) saved {
+func (t *Trunk) placeSaved(a *arena.Arena, s *saved, rows int) {
 	d := t.Dim
-	s := saved{mid: a.F32(rows * d), mean2: a.F32(rows), rstd2: a.F32(rows)}
+	s.mid, s.mean2, s.rstd2 = a.F32(rows*d), a.F32(rows), a.F32(rows)
 	if t.Heads > 0 {
 		s.att, s.mean1, s.rstd1 = a.F32(rows*d), a.F32(rows), a.F32(rows)
 	}
-	return s
 }
 
 // placeWide lays out qkv and, unless nobody wants it, h.

@@ -15,6 +15,7 @@ type Trunk struct {
 	Norm               *Norm
 	eps                float32
 	perBlock           bool // weights are packed block by block: see PackBlocks
+	strips             bool // or strip by strip: see PackStrips
 	precision          Precision
 }
 
@@ -60,6 +61,20 @@ const (
 
 // linears are the block's layers by name, those of a residual MLP's attention nil.
 func (b *Block) linears() [4]*Linear { return [...]*Linear{b.QKV, b.Proj, b.FC1, b.FC2} }
+
+// clearGrad sets the gradients of the block's parameters to zero.
+func (b *Block) clearGrad() {
+	for _, n := range []*Norm{b.Norm1, b.Norm2} {
+		if n != nil {
+			n.clearGrad()
+		}
+	}
+	for _, l := range b.linears() {
+		if l != nil {
+			l.clearGrad()
+		}
+	}
+}
 
 // Linears lists the layers whose weights are packed.
 func (t *Trunk) Linears(yield func(*Linear) bool) {
@@ -144,6 +159,8 @@ func (ws *Workspace) product(y, x []float32, rows int, l *Linear, id layer, e ke
 	e.Bias, e.LDPre, e.LDResidual = l.B.Value, l.Out, l.Out
 	if ws.int8 != nil {
 		ws.int8.forward(y, x, rows, l, id, &e, w)
+	} else if ws.trunk.strips {
+		l.applyStrips(y, x, rows, &e, &w.strip)
 	} else {
 		kernels.GemmFused(y, l.Out, x, l.In, rows, &l.forward, &e)
 	}
@@ -211,7 +228,7 @@ func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 		return
 	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
-	dAtt, dqkv := w.dAtt[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
+	dAtt, dqkv := w.norm[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
 	ws.keepInput(s.att, rows, b.Proj, proj, slot, w)
 	ws.inputGrad(dAtt, dMid, b.Proj, proj, c, w)
 	for q := c.seq0; q < c.seq1; q++ {

@@ -37,6 +37,7 @@ type Workspace struct {
 
 	saves                []saved       // Train, float32: of each block
 	halves               []savedHalves // Train, below
+	ends                 []int64       // float32: where in the arena end DX and the like, what each block saves, and final
 	final                []float32     // [rows, D] input of the final norm
 	finalHalves          []uint16
 	finalMean, finalRstd []float32
@@ -55,6 +56,7 @@ type Workspace struct {
 	panels blockPanels
 	packs  []packPiece
 	ahead  int // how many of packs are for the forward products
+	anew   int // how many of packs computing a block anew takes
 }
 
 // Size bounds the batches of a workspace, and says what Train keeps of them.
@@ -63,8 +65,9 @@ type Size struct {
 	Rows   int // tokens of all sequences together
 	Tokens int // tokens of one sequence
 
-	Recompute int // blocks, from the first on, of which only the input is kept and the rest computed anew by Backward
-	Segment   int // rows that Backward aims to take at a time; 0: all
+	Recompute int  // blocks, from the first on, of which only the input is kept and the rest computed anew by Backward
+	Segment   int  // rows that Backward aims to take at a time; 0: all
+	Once      bool // float32: a Backward sets the parameters' gradients, which lie over activations: see Encoder.gradientsFrom
 }
 
 // chunk is the sequences that one task takes.
@@ -78,13 +81,13 @@ type segment struct {
 
 // scratch is one worker's own memory.
 type scratch struct {
-	norm      []float32 // [chunk rows, D]
+	norm      []float32 // [chunk rows, D] output of a norm; between those of a backward pass, the gradient of att
 	gelu      []float32 // [chunk rows, Hidden]
-	dAtt      []float32 // [chunk rows, D]
 	attention []float32
-	block     saved     // the activations of one block for one chunk, where they do not stay or stay as halves
-	int8      []int8    // an operand: of a chunk, or a layer's weights
-	scale     []float32 // of its rows or columns
+	block     saved          // the activations of one block for one chunk, where they do not stay or stay as halves
+	strip     kernels.Panels // some columns of a layer's packed weights: see PackStrips
+	int8      []int8         // an operand: of a chunk, or a layer's weights
+	scale     []float32      // of its rows or columns
 }
 
 // gradients is what the input gradient of one block and segment hands to the gradients of its weights.
@@ -154,6 +157,7 @@ func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 		return ws
 	}
 	ws.DOut, ws.finalMean, ws.finalRstd = a.F32(rows*t.Dim), a.F32(rows), a.F32(rows)
+	ws.ends = append(ws.ends, a.Bytes())
 	if ws.inHalves() {
 		for i := range t.Blocks {
 			ws.halves = append(ws.halves, t.placeHalves(a, rows, i < size.Recompute))
@@ -161,61 +165,101 @@ func newWorkspace(a *arena.Arena, t *Trunk, pool *parallel.Pool, size Size, mode
 		ws.finalHalves = a.Half(rows * t.Dim)
 		return ws
 	}
-	ws.Out, ws.final = a.F32(rows*t.Dim), a.F32(rows*t.Dim)
 	ws.saves = make([]saved, len(t.Blocks))
 	for i := range ws.saves {
 		if i >= size.Recompute {
-			ws.saves[i] = t.placeSaved(a, rows)
+			t.placeSaved(a, &ws.saves[i], rows)
 			t.placeWide(a, &ws.saves[i], rows, true)
 		}
 		ws.saves[i].x = ws.X
 		if i > 0 {
 			ws.saves[i].x = a.F32(rows * t.Dim)
 		}
+		ws.ends = append(ws.ends, a.Bytes())
 	}
+	ws.final = a.F32(rows * t.Dim)
+	ws.ends = append(ws.ends, a.Bytes())
+	ws.Out = a.F32(rows * t.Dim)
 	return ws
 }
 
 // inHalves says that what waits for the backward pass are halves.
 func (ws *Workspace) inHalves() bool { return ws.trunk.precision != F32 }
 
-// placeWork lays out what is in use only inside Forward and Backward.
+// placeWork lays out what is in use only inside Forward and Backward. What one of them has for itself shares memory with
+// what the other has.
 func (ws *Workspace) placeWork(a *arena.Arena) {
-	t, size, d := ws.trunk, ws.max, ws.trunk.Dim
-	chunk := ws.largestChunk()
-	wide := max(t.Hidden, 3*d)
+	t, d := ws.trunk, ws.trunk.Dim
+	chunk, train, anew := ws.largestChunk(), ws.mode == Train, ws.mode == Train && ws.max.Recompute > 0
+	passing := !train || anew || ws.inHalves()                          // activations of a block that do not stay as they are
+	early := train && ws.inHalves() && ws.max.Recompute < len(t.Blocks) // of these, h in a forward pass
 	ws.scratch = make([]scratch, ws.pool.Workers())
-	for i := range ws.scratch {
-		w := &ws.scratch[i]
-		w.norm, w.gelu = a.F32(chunk*d), a.F32(chunk*t.Hidden)
+	used := ws.scratch
+	if ws.max.Seqs == 1 && t.precision != I8 { // a single chunk is worker 0's, and nothing else needs scratch
+		used = ws.scratch[:1]
+	}
+	for i := range used {
+		w := &used[i]
+		w.norm = a.F32(chunk * d)
 		if t.Heads > 0 {
-			w.attention = a.F32(kernels.AttentionScratch(size.Tokens, d, t.Heads))
-		}
-		if ws.mode == Infer || size.Recompute > 0 || ws.inHalves() {
-			w.block = t.placeSaved(a, chunk)
-			t.placeWide(a, &w.block, chunk, ws.mode == Train)
-		}
-		if ws.mode == Train {
-			w.dAtt = a.F32(chunk * d)
+			w.attention = a.F32(kernels.AttentionScratch(ws.max.Tokens, d, t.Heads))
 		}
 		if t.precision == I8 {
+			wide := max(t.Hidden, 3*d)
 			w.int8, w.scale = a.Int8(max(chunk, d)*wide), a.F32(max(chunk, wide))
+			w.gelu = a.F32(chunk * t.Hidden)
+		}
+		if passing {
+			t.placeWide(a, &w.block, chunk, early)
+		}
+		if t.strips {
+			w.strip.Data = a.F32(t.stripLen())
 		}
 	}
-	ws.panels = t.placePanels(a)
-	ws.packs, ws.ahead = t.packPieces(ws.mode)
+	ws.packs, ws.ahead, ws.anew = t.packPieces(ws.mode)
 	if t.precision == I8 {
-		ws.int8 = t.placeInt8(a, ws.mode, ws.segmentChunks(), chunk)
+		ws.int8 = t.placeInt8(a)
 	}
-	if ws.mode == Infer {
-		return
+	if anew {
+		t.placePanels(a, &ws.panels, qkv, proj, fc1)
 	}
-	rows := size.Rows
-	if size.Segment > 0 {
-		rows = min(rows, size.Segment+chunk)
+	a.Union(func() {
+		for i := range used {
+			w := &used[i]
+			if t.precision != I8 {
+				w.gelu = a.F32(chunk * t.Hidden)
+			}
+			if passing {
+				t.placeSaved(a, &w.block, chunk)
+			}
+		}
+		if anew {
+			t.placePanels(a, &ws.panels, fc2)
+		} else {
+			t.placePanels(a, &ws.panels, qkv, proj, fc1, fc2)
+		}
+	}, func() {
+		if !train {
+			return
+		}
+		for i := range used {
+			if w := &used[i]; passing && !early {
+				w.block.h = a.F32(chunk * t.Hidden)
+			}
+		}
+		ws.placeGradients(a, chunk)
+	})
+}
+
+// placeGradients lays out what is in use only inside Backward, beside scratch.
+func (ws *Workspace) placeGradients(a *arena.Arena, chunk int) {
+	t, d := ws.trunk, ws.trunk.Dim
+	rows := ws.max.Rows
+	if ws.max.Segment > 0 {
+		rows = min(rows, ws.largestSegment(chunk))
 	}
-	if size.Recompute > 0 || ws.inHalves() {
-		ws.again = t.placeSaved(a, rows)
+	if ws.max.Recompute > 0 || ws.inHalves() {
+		t.placeSaved(a, &ws.again, rows)
 	}
 	if ws.inHalves() {
 		ws.again.x = a.F32(rows * d)
@@ -229,6 +273,9 @@ func (ws *Workspace) placeWork(a *arena.Arena) {
 			g.x[i] = a.F32(rows * l.In)
 		}
 	}
+	if ws.int8 != nil {
+		t.placeInt8Gradients(a, ws.int8, ws.segmentChunks(), chunk)
+	}
 	ws.grads = g
 	ws.placeParts()
 }
@@ -238,12 +285,18 @@ func (ws *Workspace) largestChunk() int {
 	if g := ws.group(); g > 0 {
 		return min(ws.max.Rows, g*ws.max.Tokens)
 	}
-	return min(ws.max.Rows, chunkRows(ws.trunk.Dim)+ws.max.Tokens)
+	return min(ws.max.Rows, max(ws.max.Tokens, 2*chunkRows(ws.trunk.Dim)))
+}
+
+// largestSegment is how many rows a segment has at most, a chunk having up to chunk rows: the one that fills it may
+// overfill it by half.
+func (ws *Workspace) largestSegment(chunk int) int {
+	return max(chunk, ws.max.Segment+ws.max.Segment/2)
 }
 
 // group is how many sequences a chunk has if it is a group of int8 weight gradients; 0: it is not.
 func (ws *Workspace) group() int {
-	if ws.trunk.precision != I8 || ws.mode == Infer {
+	if ws.trunk.precision != I8 || ws.mode == Infer || !ws.trunk.int8Gradients() {
 		return 0
 	}
 	return Group(ws.max.Tokens)
@@ -256,10 +309,14 @@ func (ws *Workspace) segmentChunks() int {
 		return 0
 	}
 	n := (ws.max.Seqs + g - 1) / g
-	if s := ws.max.Segment; s > 0 {
-		n = min(n, max(1, 2*s/(g*ws.max.Tokens)))
+	most, workers := max(1, 2*ws.max.Segment/(g*ws.max.Tokens)), ws.pool.Workers()
+	if ws.max.Segment == 0 || n <= most {
+		return n
 	}
-	return n
+	if most > workers { // as many for one worker as for another
+		most -= most % workers
+	}
+	return most
 }
 
 // placeParts cuts a block's parameter gradients into tasks, the largest first so that the last to finish is small.
@@ -292,34 +349,49 @@ func (ws *Workspace) SetSequences(off []int32) {
 	}
 	ws.off = append(ws.off[:0], off...)
 	ws.chunks, ws.segs = ws.chunks[:0], ws.segs[:0]
-	target, group, most := chunkRows(ws.trunk.Dim), ws.group(), ws.segmentChunks()
-	c, g := chunk{}, segment{}
+	target, group := chunkRows(ws.trunk.Dim), ws.group()
+	c := chunk{}
 	for s := range seqs {
-		if t := int(off[s+1] - off[s]); t < 1 || t > ws.max.Tokens {
+		t := int(off[s+1] - off[s])
+		if t < 1 || t > ws.max.Tokens {
 			panic("vit: SetSequences: a sequence is empty or too long")
 		}
-		c.seq1, c.row1 = s+1, int(off[s+1])
-		full := c.row1-c.row0 >= target
+		full := c.row1-c.row0 >= target || c.row1-c.row0+t > max(ws.max.Tokens, 2*target)
 		if group > 0 {
 			full = c.seq1-c.seq0 == group
 		}
-		if !full && s+1 < seqs {
-			continue
+		if full {
+			ws.chunks = append(ws.chunks, c)
+			c = chunk{seq0: s, row0: int(off[s])}
 		}
-		ws.chunks = append(ws.chunks, c)
-		g.chunk1, g.row1 = len(ws.chunks), c.row1
-		c = chunk{seq0: s + 1, row0: c.row1}
-		if s+1 == seqs || ws.max.Segment > 0 && g.row1-g.row0 >= ws.max.Segment || g.chunk1-g.chunk0 == most {
-			ws.segs = append(ws.segs, g)
-			g = segment{chunk0: g.chunk1, row0: g.row1}
-		}
+		c.seq1, c.row1 = s+1, int(off[s+1])
 	}
+	ws.chunks = append(ws.chunks, c)
+	ws.setSegments()
+}
+
+// setSegments puts chunks together: as many for one worker as for another, where the bound on a segment allows.
+func (ws *Workspace) setSegments() {
+	aim, most, chunks := ws.max.Segment, ws.largestSegment(ws.largestChunk()), ws.segmentChunks()
+	workers := ws.pool.Workers()
+	g := segment{}
+	for i, c := range ws.chunks {
+		rows, n := g.row1-g.row0, g.chunk1-g.chunk0
+		round := ws.chunks[min(i+workers, len(ws.chunks))-1]
+		even := n%workers == 0 && (rows >= aim || round.row1-g.row0 > most)
+		if n > 0 && (aim > 0 && (even || c.row1-g.row0 > most) || n == chunks) {
+			ws.segs = append(ws.segs, g)
+			g = segment{chunk0: i, row0: c.row0}
+		}
+		g.chunk1, g.row1 = i+1, c.row1
+	}
+	ws.segs = append(ws.segs, g)
 }
 
 // SetNoise names the rounding by chance of the next Backward: a key, fresh for every step and workspace, and the number
 // that the first sequence has in the step's batch, a multiple of Group. Only int8 gradients are rounded by chance.
 func (ws *Workspace) SetNoise(key uint32, first int) {
-	if ws.int8 == nil {
+	if ws.group() == 0 {
 		return
 	}
 	if first%ws.group() != 0 {
@@ -355,7 +427,7 @@ func (ws *Workspace) Forward() {
 
 // pack packs the present block's weights, pieces [first, end), if the trunk does not keep them packed.
 func (ws *Workspace) pack(first, end int) {
-	if len(ws.packs) > 0 {
+	if end > first {
 		if ws.int8 == nil {
 			ws.panels.lend(ws.trunk.Blocks[ws.block])
 		}
@@ -363,18 +435,24 @@ func (ws *Workspace) pack(first, end int) {
 	}
 }
 
-// Backward fills DX from DOut and adds to every parameter's gradient. It follows a Forward in Train mode.
+// Backward fills DX from DOut and adds to every parameter's gradient, or sets it (Size.Once). It follows a Forward in
+// Train mode.
 func (ws *Workspace) Backward() {
+	if ws.max.Once {
+		ws.trunk.Norm.clearGrad()
+	}
 	for _, ws.seg = range ws.segs {
 		ws.do(taskFinalNorm, ws.seg.chunk0, ws.seg.chunk1)
 		ws.do(taskFinalNormParams, 0, (ws.trunk.Dim+normColumns-1)/normColumns)
 	}
 	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= 0; ws.block-- {
-		first := ws.ahead
-		if ws.recomputed() {
-			first = 0
+		if ws.max.Once {
+			ws.trunk.Blocks[ws.block].clearGrad()
 		}
-		ws.pack(first, len(ws.packs))
+		if ws.recomputed() {
+			ws.pack(0, ws.anew)
+		}
+		ws.pack(ws.ahead, len(ws.packs))
 		for _, ws.seg = range ws.segs {
 			ws.turn()
 			ws.do(taskBlock, ws.seg.chunk0, ws.seg.chunk1)

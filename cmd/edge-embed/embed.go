@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"time"
 
 	"edgejepa/device"
@@ -27,6 +28,9 @@ func (o *options) run(ctx context.Context) error {
 	}
 	here, _ := device.Here() // what it could not find out has a default
 	workers := o.workers(here)
+	if o.threads > 0 {
+		runtime.GOMAXPROCS(o.threads) // decoding goes on beside the pool: hold the whole process to what was asked for
+	}
 	pool := parallel.New(workers)
 	defer pool.Close()
 

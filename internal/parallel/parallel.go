@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Task is work cut into independent chunks.
@@ -19,11 +20,12 @@ type Task interface {
 
 // Pool is a fixed set of workers. The goroutine that calls Do is worker 0. One Do runs at a time.
 type Pool struct {
-	workers int
-	task    Task  // written only while the gate is shut
-	chunks  int64 // likewise
-	next    atomic.Int64
-	gate    atomic.Int64 // workers inside the present task, or shut
+	workers  int
+	patience time.Duration
+	task     Task  // written only while the gate is shut
+	chunks   int64 // likewise
+	next     atomic.Int64
+	gate     atomic.Int64 // workers inside the present task, or shut
 
 	epoch  atomic.Uint64 // counts tasks; a worker that sees it move looks at the gate
 	parked []chan struct{}
@@ -38,14 +40,23 @@ type Pool struct {
 // shut is the gate's value between tasks: nobody is inside and nobody may enter.
 const shut = -1
 
-// spins is how often an idle worker looks for new work before it sleeps: a step of a small model calls Do
-// every few tens of microseconds, and waking a sleeper costs about as much.
-const spins = 2000
+// patience is how long an idle worker looks for new work before it sleeps. The chunks of a step's tasks take some hundred
+// microseconds, so that is how long the first worker to run out of them waits for the last; waking a sleeper takes tens,
+// and until then its share is done by the others. A worker without a processor of its own sleeps sooner.
+const (
+	patience      = 300 * time.Microsecond
+	shortPatience = 20 * time.Microsecond
+)
 
 // New starts a pool of the given number of workers, at least one. Close releases it.
 func New(workers int) *Pool {
 	workers = max(workers, 1)
-	p := &Pool{workers: workers, parked: make([]chan struct{}, workers), asleep: make([]atomic.Bool, workers)}
+	p := &Pool{
+		workers: workers, patience: patience, parked: make([]chan struct{}, workers), asleep: make([]atomic.Bool, workers),
+	}
+	if workers > runtime.GOMAXPROCS(0) {
+		p.patience = shortPatience
+	}
 	p.gate.Store(shut)
 	for w := 1; w < workers; w++ {
 		p.parked[w] = make(chan struct{}, 1)
@@ -126,12 +137,15 @@ func (p *Pool) work(w int) {
 
 // await returns the present epoch once it differs from seen.
 func (p *Pool) await(w int, seen uint64) uint64 {
-	for i := 0; i < spins; i++ {
+	for start, i := time.Now(), 1; ; i++ {
 		if e := p.epoch.Load(); e != seen {
 			return e
 		}
-		if i%16 == 15 {
+		if i%16 == 0 {
 			runtime.Gosched()
+		}
+		if i%64 == 0 && time.Since(start) > p.patience {
+			break
 		}
 	}
 	p.asleep[w].Store(true)

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,4 +64,21 @@ func TestDoAllocatesNothing(t *testing.T) {
 	defer p.Close()
 	c := &count{hits: make([]atomic.Int32, 64), workers: 2}
 	require.Zero(t, testing.AllocsPerRun(100, func() { p.Do(c, 64) }))
+}
+
+// Workers without work sleep, whether they have a processor each or not.
+func TestIdleWorkersSleep(t *testing.T) {
+	for _, workers := range []int{2, 2 * runtime.GOMAXPROCS(0)} {
+		p := New(workers)
+		c := &count{hits: make([]atomic.Int32, 64), workers: workers}
+		p.Do(c, 64)
+		for w := 1; w < workers; w++ {
+			require.Eventually(t, p.asleep[w].Load, 10*time.Second, time.Millisecond, "worker %d of %d", w, workers)
+		}
+		p.Do(c, 64) // and wake
+		for i := range c.hits {
+			require.EqualValues(t, 2, c.hits[i].Load())
+		}
+		p.Close()
+	}
 }

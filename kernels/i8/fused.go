@@ -29,12 +29,21 @@ func GemmF32(dst []float32, ldd int, a []int8, lda, m int, p *Panels, sa, sw []f
 	var t scratch
 	var acc [fusedRows * fusedCols]int32
 	sums := unsafe.Slice((*float32)(unsafe.Pointer(&acc)), len(acc)) // the same memory, once the sums are converted
+	adds := e.Residual != nil && e.Pre == nil && !e.GELU && e.Max == nil
+	inPlace := adds && &e.Residual[0] == &dst[0]
 	for i := 0; i < m; i += fusedRows {
 		rows := min(fusedRows, m-i)
 		for j := 0; j < p.N; j += fusedCols {
 			cols := min(fusedCols, p.N-j)
 			b := p.columns(j, cols)
 			t.gemm(acc[:], fusedCols, a[i*lda:], lda, rows, &b)
+			if adds {
+				for r := i; r < i+rows && !inPlace; r++ {
+					copy(dst[r*ldd+j:][:cols], e.Residual[r*e.LDResidual+j:][:cols])
+				}
+				addDequant(dst[i*ldd+j:], ldd, acc[:], fusedCols, rows, cols, sa[i:], sw[j:j+cols], columnsOf(e.Bias, j, cols))
+				continue
+			}
 			y, ldy := dst[i*ldd+j:], ldd
 			if e.Residual != nil {
 				y, ldy = sums, fusedCols // dst may be the residual

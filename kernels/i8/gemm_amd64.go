@@ -29,6 +29,8 @@ type tile struct {
 	ldc, ldInit  int // int32 from one row to the next
 	steps        int // of the pass: 4 k, or 8 k (inChains)
 	rows, panels int
+	chained      bool                 // inChains: tileChainsAVX2 will do for these rows
+	owed         [3]int32             // inChains: what each row's sums begin with beside init
 	a            [12 * rowLen]int8    // the rows as the kernel wants them
 	tail         [12][chainBlock]int8 // their last k, padded with zeros
 	edge         [12 * 32]int32       // the sums of a cut panel
@@ -45,12 +47,12 @@ func tileAVX512VNNI(t *tile, b *int8, c, init *int32)
 func tileAVXVNNI(t *tile, b *int8, c, init *int32)
 
 // tileChainsAVX2 is for inChains and 1, 2 or 3 rows. It adds four products in an int16 lane: the weights must obey the
-// chain rule.
+// chain rule, and no activation may be -128.
 //
 //go:noescape
 func tileChainsAVX2(t *tile, b *int8, c, init *int32)
 
-// tilePairsAVX2 is tileChainsAVX2 for any weights in [-127, 127]: two products in an int16 lane.
+// tilePairsAVX2 is tileChainsAVX2 for any weights in [-127, 127] and any activations: two products in an int16 lane.
 //
 //go:noescape
 func tilePairsAVX2(t *tile, b *int8, c, init *int32)
@@ -61,11 +63,13 @@ func tilePairsAVX2(t *tile, b *int8, c, init *int32)
 //go:noescape
 func spreadBiasedAVX2(dst, src *int8, rows, lda, n int)
 
-// spreadChainsAVX2 puts blocks of 32 of each row into chainOrder, followed at rowLen by their magnitudes; rows of dst
-// are 2*rowLen apart, n is a multiple of 32.
+// spreadChainsAVX2 puts blocks of 32 of each row into chainOrder, as what their signs are taken from, and at rowLen as
+// magnitudes; rows of dst are 2*rowLen apart, n is a multiple of 32. keep, in chainOrder, is -1 for VPSIGNB, which wants
+// the value or anything of its sign, and 0 for VPXOR, which wants -1 where it is negative. The magnitudes of those are added
+// to owed. lowest says whether there is a -128.
 //
 //go:noescape
-func spreadChainsAVX2(dst, src *int8, rows, lda, n int)
+func spreadChainsAVX2(dst, src *int8, rows, lda, n int, keep *[chainBlock]int8, owed *[3]int32) (lowest bool)
 
 // packQuadsAVX2 packs blocks of 32 k of 8 channels, the rows of src k apart: for b < blocks, i < 32, c < 8
 //
@@ -115,7 +119,7 @@ func (t *tile) gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 		t.rows = p.tileRows(m - i)
 		for k := 0; k < p.K; k += passK {
 			kc := min(passK, p.K-k)
-			t.load(a[i*lda+k:], lda, kc, p.layout)
+			t.load(a[i*lda+k:], lda, kc, p)
 			most := max(1, callMACs/(width*t.rows*kc))
 			for j := 0; j < full; j += most {
 				t.panels = min(most, full-j)
@@ -147,7 +151,7 @@ func (t *tile) pass(c []int32, ldc int, p *Panels, j, k int) {
 		tileAVX512VNNI(t, b, sums, init)
 	case p.layout == inQuads:
 		tileAVXVNNI(t, b, sums, init)
-	case p.chain4:
+	case t.chained:
 		tileChainsAVX2(t, b, sums, init)
 	default:
 		tilePairsAVX2(t, b, sums, init)
@@ -170,30 +174,49 @@ func (p *Panels) tileRows(left int) int {
 }
 
 // load copies kc values of each row of a to t.a, as the layout's kernel wants them, padded with zeros.
-func (t *tile) load(a []int8, lda, kc int, layout arrangement) {
+func (t *tile) load(a []int8, lda, kc int, p *Panels) {
 	n := kc &^ (chainBlock - 1)
-	if n > 0 {
-		t.spread(0, &a[0], lda, n, layout)
-	}
 	if n < kc {
 		for r := range t.rows {
 			clear(t.tail[r][copy(t.tail[r][:], a[r*lda+n:r*lda+kc]):])
 		}
-		t.spread(n, &t.tail[0][0], chainBlock, chainBlock, layout)
 	}
-	if layout == inChains {
+	if p.layout == inChains {
 		t.steps = roundUp(kc, chainBlock) / 8
-	} else {
-		t.steps = (kc + 3) / 4
+		t.chained = p.chain4 && !t.spreadChains(a, lda, kc, &keepLower)
+		if !t.chained {
+			t.spreadChains(a, lda, kc, &keepNone)
+		}
+		return
+	}
+	t.steps = (kc + 3) / 4
+	if n > 0 {
+		spreadBiasedAVX2(&t.a[0], &a[0], t.rows, lda, n)
+	}
+	if n < kc {
+		spreadBiasedAVX2(&t.a[n], &t.tail[0][0], t.rows, chainBlock, chainBlock)
 	}
 }
 
-func (t *tile) spread(at int, src *int8, lda, n int, layout arrangement) {
-	if layout == inChains {
-		spreadChainsAVX2(&t.a[at], src, t.rows, lda, n)
-	} else {
-		spreadBiasedAVX2(&t.a[at], src, t.rows, lda, n)
+// What of a block, in chainOrder, is for VPSIGNB: its lower half in tileChainsAVX2, nothing in tilePairsAVX2.
+var (
+	keepLower = [chainBlock]int8{
+		-1, -1, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1, 0, 0, 0, 0,
+		-1, -1, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1, 0, 0, 0, 0}
+	keepNone [chainBlock]int8
+)
+
+// spreadChains is load for inChains, after it has cut off the tail.
+func (t *tile) spreadChains(a []int8, lda, kc int, keep *[chainBlock]int8) (lowest bool) {
+	n := kc &^ (chainBlock - 1)
+	clear(t.owed[:])
+	if n > 0 {
+		lowest = spreadChainsAVX2(&t.a[0], &a[0], t.rows, lda, n, keep, &t.owed)
 	}
+	if n < kc {
+		lowest = spreadChainsAVX2(&t.a[n], &t.tail[0][0], t.rows, chainBlock, chainBlock, keep, &t.owed) || lowest
+	}
+	return lowest
 }
 
 // packVector packs whole groups of 8 channels, and says how many channels that was.

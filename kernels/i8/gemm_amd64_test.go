@@ -12,14 +12,13 @@ import (
 	"edgejepa/kernels/kerneltest"
 )
 
-// Chains of four are for weights that obey the rule: one step beyond it, on weights that Pack sends to the other tile,
-// they are wrong.
+// Chains of four are for weights that obey the rule and activations above -128. At the limit they are exact; beyond it, on
+// weights that Pack sends to the other tile, they are wrong.
 func TestChainsAVX2(t *testing.T) {
 	if !cpu.HasAVX2FMA {
 		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
 	}
-	a := slices.Repeat([]int8{-128}, 64)
-	product := func(w []int8, force bool) []int32 {
+	product := func(a, w []int8, force bool) []int32 {
 		var p Panels
 		p.pack(w, 64, 1, inChains)
 		require.Equal(t, CheckChains(w, 1, 64) == nil, p.chain4)
@@ -29,14 +28,41 @@ func TestChainsAVX2(t *testing.T) {
 		return acc
 	}
 	for _, sign := range []int8{1, -1} {
-		w := make([]int8, 64)
-		for k := range w {
-			w[k] = fullChain(sign)(nil, 0, k)
+		for _, most := range []int8{-128, -127, 127} {
+			a := slices.Repeat([]int8{most}, 64)
+			w := make([]int8, 64)
+			for k := range w {
+				w[k] = fullChain(sign)(nil, 0, k)
+			}
+			require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(a, w, false))
+			w[32+8] = 72 * sign // 263 * 127 = 33401
+			require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(a, w, false))
+			if most == -128 { // goes to the other tile in any case
+				require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(a, w, true))
+			} else {
+				require.NotEqual(t, gemmOracle(a, 64, 1, w, 64, 1), product(a, w, true))
+			}
 		}
-		require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, false))
-		w[32+8] = 66 * sign // 257 * 128 = 32896
-		require.Equal(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, false))
-		require.NotEqual(t, gemmOracle(a, 64, 1, w, 64, 1), product(w, true))
+	}
+}
+
+// One -128 sends a tile of rows to the kernel for any activations, wherever it is.
+func TestLowestAVX2(t *testing.T) {
+	if !cpu.HasAVX2FMA {
+		t.Skip("needs AVX2; TestRequiredISA says whether it may be missing")
+	}
+	const rows, k = 3, 72 // 72: two blocks and a cut one
+	var p Panels
+	p.pack(make([]int8, k), k, 1, inChains)
+	require.True(t, p.chain4)
+	for at := range rows * k {
+		a := slices.Repeat([]int8{-127}, rows*k)
+		s := tile{rows: rows}
+		s.load(a, k, k, &p)
+		require.True(t, s.chained)
+		a[at] = -128
+		s.load(a, k, k, &p)
+		require.False(t, s.chained, "at %d", at)
 	}
 }
 

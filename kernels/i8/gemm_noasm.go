@@ -33,6 +33,12 @@ func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw,
 	dequantGeneric(dst, ldd, acc, ldacc, rows, 0, cols, sa, sw, bias)
 }
 
+func addDequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	addDequantGeneric(dst, ldd, acc, ldacc, rows, 0, cols, sa, sw, bias)
+}
+
+func hasMinInt8(q []int8) bool { return hasMinInt8Generic(q) }
+
 // quantizeRows leaves the rows to the caller.
 func quantizeRows(q []int8, ldq int, scale, x []float32, rows, cols int) bool { return false }
 

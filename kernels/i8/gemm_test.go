@@ -249,7 +249,12 @@ func TestPanics(t *testing.T) {
 		require.PanicsWithValue(t, "i8: Panels.Pack: a weight of -128", func() { new(Panels).Pack(bad[i:i+1], 1, 1) })
 	}
 	for v := -127; v <= 127; v++ {
-		require.False(t, hasMinInt8(slices.Repeat([]int8{int8(v)}, 32+17)))
+		require.False(t, hasMinInt8(slices.Repeat([]int8{int8(v)}, 64+32+17)))
+	}
+	for at := range 64 + 32 + 17 {
+		q := make([]int8, 64+32+17)
+		q[at] = -128
+		require.True(t, hasMinInt8(q), "at %d", at)
 	}
 	const small = "i8: Gemm: A or the accumulator is smaller than its shape"
 	var p Panels

@@ -127,3 +127,21 @@ func dequantGeneric(dst []float32, ldd int, acc []int32, ldacc, rows, j0, cols i
 		}
 	}
 }
+
+// addDequantGeneric adds to dst what dequantGeneric stores.
+func addDequantGeneric(dst []float32, ldd int, acc []int32, ldacc, rows, j0, cols int, sa, sw, bias []float32) {
+	sw = sw[j0:cols]
+	if bias != nil {
+		bias = bias[j0:cols]
+	}
+	for i := range rows {
+		d, s := dst[i*ldd+j0:i*ldd+cols], sa[i]
+		for j, v := range acc[i*ldacc+j0 : i*ldacc+cols] {
+			y := float32(float32(v) * float32(s*sw[j]))
+			if bias != nil {
+				y += bias[j]
+			}
+			d[j] += y
+		}
+	}
+}

@@ -77,8 +77,8 @@ func Gemm(acc []int32, ldacc int, a []int8, lda, m int, p *Panels) {
 // roundUp is the smallest multiple of unit, not below n.
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
-// hasMinInt8 says whether any value is -128.
-func hasMinInt8(q []int8) bool {
+// hasMinInt8Generic says whether any value is -128.
+func hasMinInt8Generic(q []int8) bool {
 	const low, high = 0x0101010101010101, 0x8080808080808080
 	b := asBytes(q)
 	for ; len(b) >= 32; b = b[32:] {

@@ -60,6 +60,16 @@ func quantizeColumnsStochasticAVX2(q *int8, ldq int, x *float32, ldx int, inv *f
 //go:noescape
 func dequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
 
+// addDequantAVX2 adds to dst what dequantAVX2 stores.
+//
+//go:noescape
+func addDequantAVX2(dst *float32, ldd int, acc *int32, ldacc, rows, cols int, sa, sw, bias *float32)
+
+// hasMinInt8AVX2 says whether any of n values is -128; n is a multiple of 64.
+//
+//go:noescape
+func hasMinInt8AVX2(q *int8, n int) bool
+
 func maxAbsBits(x []float32) uint32 {
 	n := len(x) &^ 31
 	if !cpu.HasAVX2FMA || n == 0 {
@@ -96,6 +106,32 @@ func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw,
 	if n < cols {
 		dequantGeneric(dst, ldd, acc, ldacc, rows, n, cols, sa, sw, bias)
 	}
+}
+
+// addDequant adds to dst what dequant stores.
+func addDequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	n := 0
+	if cpu.HasAVX2FMA {
+		n = cols &^ 7
+	}
+	if n > 0 {
+		addDequantAVX2(&dst[0], ldd, &acc[0], ldacc, rows, n, &sa[0], &sw[0], unsafe.SliceData(bias))
+	}
+	if n < cols {
+		addDequantGeneric(dst, ldd, acc, ldacc, rows, n, cols, sa, sw, bias)
+	}
+}
+
+// hasMinInt8 says whether any value is -128.
+func hasMinInt8(q []int8) bool {
+	for cpu.HasAVX2FMA && len(q) >= 64 {
+		n := min(len(q)&^63, callBytes)
+		if hasMinInt8AVX2(&q[0], n) {
+			return true
+		}
+		q = q[n:]
+	}
+	return hasMinInt8Generic(q)
 }
 
 // noiseLanes are eight lanes of noise: places with the mixed key added, what they move on by, and the key.

@@ -7,6 +7,7 @@ import (
 
 	"edgejepa/internal/cpu"
 	"edgejepa/internal/noise"
+	"edgejepa/kernels"
 )
 
 // maxAbsBitsNEON is maxAbsBitsGeneric(x[:n]); n is a multiple of 16.
@@ -88,6 +89,17 @@ func dequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw,
 		dequantGeneric(dst, ldd, acc, ldacc, rows, n, cols, sa, sw, bias)
 	}
 }
+
+// addDequant adds to dst what dequant stores; acc becomes that.
+func addDequant(dst []float32, ldd int, acc []int32, ldacc, rows, cols int, sa, sw, bias []float32) {
+	y := unsafe.Slice((*float32)(unsafe.Pointer(&acc[0])), len(acc))
+	dequant(y, ldacc, acc, ldacc, rows, cols, sa, sw, bias)
+	for i := range rows {
+		kernels.Add(dst[i*ldd:][:cols], y[i*ldacc:][:cols])
+	}
+}
+
+func hasMinInt8(q []int8) bool { return hasMinInt8Generic(q) }
 
 // noiseLanes are four lanes of noise: places with the mixed key added, the key, and what the places move on by.
 type noiseLanes struct{ counter, key, step [4]uint32 }

@@ -1,6 +1,9 @@
 package pixels
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Filter is an interpolation kernel. When a picture shrinks the kernel is stretched over the source pixels that an
 // output pixel covers, which is antialiasing.
@@ -54,8 +57,8 @@ func (b Box) Size() (w, h float64) { return float64(b.X1 - b.X0), float64(b.Y1 -
 // buffers: when sizes recur it allocates nothing. The zero value is ready. It is not for concurrent use.
 type Resizer struct {
 	x, y axis
-	temp []uint8 // the rows that the vertical pass needs, scaled horizontally
-	sums []int32 // one output row before rounding
+	temp []uint8  // the rows that the vertical pass needs, scaled horizontally
+	four []uint64 // four rows of the source in pairs
 }
 
 // precision is the number of fractional bits of a weight: 32 less the 8 of a sample and 2 for overshoot.
@@ -138,61 +141,108 @@ func (r *Resizer) resize(dst *Image, src Image, box Box, w, h int, win window, f
 	top := r.y.first[0]
 	bottom := r.y.first[h-1] + r.y.count[h-1]
 	r.temp = grow(r.temp, 3*w*int(bottom-top))
-	for y := top; y < bottom; y++ {
-		at := 3 * w * int(y-top)
-		r.x.row(r.temp[at:at+3*w], src.Pix[3*src.W*int(y):3*src.W*(int(y)+1)])
+	left := int(r.x.first[0])
+	right := int(r.x.first[w-1] + r.x.count[w-1])
+	r.four = grow(r.four, 6*(right-left))
+	for y := top; y < bottom; y += 4 {
+		var from, to [4][]uint8
+		for i := range from {
+			y := int(min(y+int32(i), bottom-1)) // of less than four the last one goes again
+			from[i], to[i] = src.Pix[3*(src.W*y+left):3*(src.W*y+right)], r.temp[3*w*(y-int(top)):][:3*w]
+		}
+		pairUp(r.four, &from)
+		r.x.rows(&to, r.four, left)
 	}
-	r.sums = grow(r.sums, 3*w)
 	for y := range h {
 		first := int(r.y.first[y] - top)
 		weights := r.y.weight[y*r.y.width:][:r.y.count[y]]
-		combineRows(dst.Pix[3*w*y:3*w*(y+1)], r.temp[3*w*first:], weights, r.sums)
+		combineRows(dst.Pix[3*w*y:3*w*(y+1)], r.temp[3*w*first:], weights)
 	}
 }
 
-// row scales one row of pixels: for each output o and channel c, dst[3*o+c] = round(sum of weight * src).
-func (a *axis) row(dst, src []uint8) {
+// Both passes compute two sums with one multiplication. A pair holds two samples, or two running sums, as
+// low + high<<32, and a signed weight times it is the pair of the products as long as each sum is an int32, which
+// precision is chosen for: what the low sum borrows from the high one, unpair gives back.
+const (
+	pairMask  = 0x000000ff_000000ff
+	pairRound = 1<<(precision-1) | 1<<(precision-1+32)
+)
+
+// unpair returns the two sums, rounded.
+func unpair(sums uint64) (low, high uint8) {
+	l := int32(sums)
+	return clampFixed(l), clampFixed(int32((sums - uint64(int64(l))) >> 32))
+}
+
+// pairUp is dst[2*i] = the pair of rows[0][i] and rows[1][i], and dst[2*i+1] that of rows[2][i] and rows[3][i].
+func pairUp(dst []uint64, rows *[4][]uint8) {
+	a := rows[0]
+	b, c, d := rows[1][:len(a)], rows[2][:len(a)], rows[3][:len(a)]
+	for i := range a {
+		two := dst[2*i:][:2]
+		two[0], two[1] = uint64(a[i])|uint64(b[i])<<32, uint64(c[i])|uint64(d[i])<<32
+	}
+}
+
+// rows scales four rows of pixels, which pairUp has put into src from pixel left on: for each output o and channel c,
+// dst[row][3*o+c] = round(sum of weight * src).
+func (a *axis) rows(dst *[4][]uint8, src []uint64, left int) {
 	for o, first := range a.first {
 		weights := a.weight[o*a.width:][:a.count[o]]
-		taps := src[3*first:][:3*len(weights)]
-		red, green, blue := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
+		taps := src[6*(int(first)-left):][:6*len(weights)]
+		r01, g01, b01 := uint64(pairRound), uint64(pairRound), uint64(pairRound)
+		r23, g23, b23 := r01, g01, b01
 		for _, w := range weights {
-			if len(taps) < 3 {
+			if len(taps) < 6 {
 				break // never: it lets the compiler drop the checks below
 			}
-			red += w * int32(taps[0])
-			green += w * int32(taps[1])
-			blue += w * int32(taps[2])
-			taps = taps[3:]
+			w := uint64(int64(w))
+			r01 += w * taps[0]
+			r23 += w * taps[1]
+			g01 += w * taps[2]
+			g23 += w * taps[3]
+			b01 += w * taps[4]
+			b23 += w * taps[5]
+			taps = taps[6:]
 		}
-		d := dst[3*o:][:3]
-		d[0], d[1], d[2] = clampFixed(red), clampFixed(green), clampFixed(blue)
+		d0, d1, d2, d3 := dst[0][3*o:][:3], dst[1][3*o:][:3], dst[2][3*o:][:3], dst[3][3*o:][:3]
+		d0[0], d1[0] = unpair(r01)
+		d0[1], d1[1] = unpair(g01)
+		d0[2], d1[2] = unpair(b01)
+		d2[0], d3[0] = unpair(r23)
+		d2[1], d3[1] = unpair(g23)
+		d2[2], d3[2] = unpair(b23)
 	}
 }
 
-// combineRows is dst[i] = round(sum over k of weights[k] * rows[k*len(dst)+i]). Four rows are taken at a time, so that
-// the running sums are loaded and stored a quarter as often; integer sums do not depend on the order.
-func combineRows(dst, rows []uint8, weights []int32, sums []int32) {
+// combineRows is dst[i] = round(sum over k of weights[k] * rows[k*len(dst)+i]). Eight columns are taken at a time, in four
+// pairs.
+func combineRows(dst, rows []uint8, weights []int32) {
 	n := len(dst)
-	sums = sums[:n]
-	for i := range sums {
-		sums[i] = 1 << (precision - 1)
-	}
-	for ; len(weights) >= 4; weights, rows = weights[4:], rows[4*n:] {
-		w0, w1, w2, w3 := weights[0], weights[1], weights[2], weights[3]
-		r0, r1, r2, r3 := rows[:n], rows[n:][:n], rows[2*n:][:n], rows[3*n:][:n]
-		for i := range sums {
-			sums[i] += w0*int32(r0[i]) + w1*int32(r1[i]) + w2*int32(r2[i]) + w3*int32(r3[i])
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		s0, s1, s2, s3 := uint64(pairRound), uint64(pairRound), uint64(pairRound), uint64(pairRound)
+		at := i
+		for _, w := range weights {
+			w, x := uint64(int64(w)), binary.LittleEndian.Uint64(rows[at:])
+			s0 += w * (x & pairMask)
+			s1 += w * (x >> 8 & pairMask)
+			s2 += w * (x >> 16 & pairMask)
+			s3 += w * (x >> 24 & pairMask)
+			at += n
 		}
+		d := dst[i:][:8]
+		d[0], d[4] = unpair(s0)
+		d[1], d[5] = unpair(s1)
+		d[2], d[6] = unpair(s2)
+		d[3], d[7] = unpair(s3)
 	}
-	for k, w := range weights {
-		row := rows[k*n:][:n]
-		for i := range sums {
-			sums[i] += w * int32(row[i])
+	for ; i < n; i++ {
+		sum := int32(1 << (precision - 1))
+		for k, w := range weights {
+			sum += w * int32(rows[k*n+i])
 		}
-	}
-	for i, s := range sums {
-		dst[i] = clampFixed(s)
+		dst[i] = clampFixed(sum)
 	}
 }
 

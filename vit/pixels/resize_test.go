@@ -156,6 +156,49 @@ func TestResizeOwnSizeCopies(t *testing.T) {
 	require.Equal(t, src, dst)
 }
 
+// TestResizePairs holds the two sums in one word against sums of their own, on samples that make them largest: 0 and 255 in
+// turns and at random, at sizes that leave over one to three rows and one to seven columns.
+func TestResizePairs(t *testing.T) {
+	plain := func(src Image, w, h int, f Filter) Image {
+		var x, y axis
+		x.set(src.W, 0, float32(src.W), w, 0, w, f)
+		y.set(src.H, 0, float32(src.H), h, 0, h, f)
+		pass := func(a *axis, o int, sample func(i int32) uint8) uint8 {
+			sum := int64(1 << (precision - 1))
+			for k := range a.count[o] {
+				sum += int64(a.weight[o*a.width+int(k)]) * int64(sample(a.first[o]+k))
+			}
+			return uint8(min(max(sum>>precision, 0), 255))
+		}
+		temp, dst := NewImage(w, src.H), NewImage(w, h)
+		for i := range temp.Pix {
+			row, o, c := i/(3*w), i/3%w, i%3
+			temp.Pix[i] = pass(&x, o, func(k int32) uint8 { return src.Pix[3*(row*src.W+int(k))+c] })
+		}
+		for i := range dst.Pix {
+			dst.Pix[i] = pass(&y, i/(3*w), func(k int32) uint8 { return temp.Pix[3*w*int(k)+i%(3*w)] })
+		}
+		return dst
+	}
+	var r Resizer
+	for _, size := range [][4]int{{9, 9, 5, 5}, {16, 6, 7, 9}, {31, 13, 8, 4}, {5, 11, 23, 31}, {64, 3, 11, 1}, {2, 2, 13, 10}, {40, 40, 40, 39}} {
+		for period := range 4 {
+			src := noise(uint64(period), size[0], size[1])
+			for i, v := range src.Pix {
+				src.Pix[i] = uint8(int8(v) >> 7)
+				if period > 0 && (i/3%src.W+i/3/src.W)%(period+1) == 0 {
+					src.Pix[i] = 255
+				}
+			}
+			for _, f := range []Filter{Bilinear, Bicubic} {
+				var dst Image
+				r.Resize(&dst, src, src.Bounds(), size[2], size[3], f)
+				require.Equal(t, plain(src, size[2], size[3], f), dst, "%v, filter %d", size, f)
+			}
+		}
+	}
+}
+
 func TestResizePanics(t *testing.T) {
 	var r Resizer
 	var dst Image
