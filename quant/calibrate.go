@@ -252,17 +252,17 @@ func (e *Encoder) attentionBlock(i int, a *attentionScales) (b block, err error)
 
 // attentionError adds to sum [heads] the error's power of the integers' attention for the float q, k and v of t.
 func (e *Encoder) attentionError(sum []float64, s *picture, w *work, b *block, a *attentionScales, t *trace) {
-	d, hd := e.Config.Dim, e.headDim()
+	d, hd, kv := e.Config.Dim, e.headDim(), &s.kv[0]
 	for r := range s.n {
 		row := t.qkv[r*3*d:][:3*d]
 		for j := range d {
 			s.q[r*d+j] = roundI8(float64(row[j]) / a.q[j])
-			s.k[(j/hd*s.n+r)*hd+j%hd] = roundI8(float64(row[d+j]) / a.k[j])
-			s.vt[j*s.n+r] = roundI8(float64(row[2*d+j]) / a.v[j])
+			kv.k[(j/hd*s.n+r)*hd+j%hd] = roundI8(float64(row[d+j]) / a.k[j])
+			kv.vt[j*s.n+r] = roundI8(float64(row[2*d+j]) / a.v[j])
 		}
 	}
 	for h := range sum {
-		e.head(s, w, b, h, 0, s.n)
+		e.head(s, w, kv, b, h, 0, s.n)
 		for r := range s.n {
 			for j := h * hd; j < (h+1)*hd; j++ {
 				diff := float64(t.att[r*d+j]) - float64(float64(s.att[r*d+j])*a.out[j])
@@ -429,11 +429,11 @@ func (c *calibrator) Run(i, worker int) {
 		case c.block == 0:
 			e.embed(s, w, c.pix[i*e.Config.PixelLen():], r, m)
 		}
-		e.qkv(s, w, b, r, m)
+		e.qkv(s, w, &s.kv[0], b, r, m)
 	}
 	if !c.second {
 		for h := range e.Config.Heads {
-			e.head(s, w, b, h, 0, s.n)
+			e.head(s, w, &s.kv[0], b, h, 0, s.n)
 		}
 		for r := 0; r < s.n; r += strip {
 			e.project(s, w, b, r, min(strip, s.n-r))

@@ -114,11 +114,11 @@ func (j *judge) seen(picture, block, worker int, t *trace) {
 		e.rows(s, w, j.pix[picture*c.PixelLen():], 0, 0, s.n)
 	} else {
 		for r := 0; r < s.n; r += strip {
-			e.qkv(s, w, &e.blocks[block], r, min(strip, s.n-r))
+			e.qkv(s, w, &s.kv[0], &e.blocks[block], r, min(strip, s.n-r))
 		}
 	}
 	for h := range c.Heads {
-		e.head(s, w, &e.blocks[block], h, 0, s.n)
+		e.head(s, w, &s.kv[0], &e.blocks[block], h, 0, s.n)
 	}
 	for r := 0; r < s.n; r += strip {
 		m := min(strip, s.n-r)

@@ -31,9 +31,8 @@ type Pass struct {
 	batch  int
 	tokens bool
 
-	split        bool // all workers on one picture
-	phase, block int
-	tasks        int
+	split bool // all workers are on one picture
+	block int
 }
 
 // NewPass allocates a pass on a pool.
@@ -76,62 +75,35 @@ func (p *Pass) perPicture(tokens bool) int {
 	return p.e.Config.Dim
 }
 
-// The phases of a picture that is split between workers.
-const (
-	phaseRows  = iota // rows of the stream, from one attention to the next
-	phaseHeads        // heads, and rows of each
-)
-
-// Run is a picture, or a part of one.
+// Run is a picture, or a block of some rows of the one that is split.
 func (p *Pass) Run(task, worker int) {
 	e, w := p.e, &p.workers[worker]
-	if !p.split {
-		s := &p.pictures[worker]
-		pix := p.pix[task*e.Config.PixelLen():][:e.Config.PixelLen()]
-		for b := range e.Config.Depth + 1 {
-			e.rows(s, w, pix, b, 0, s.n)
-			if b < e.Config.Depth {
-				for h := range e.Config.Heads {
-					e.head(s, w, &e.blocks[b], h, 0, s.n)
-				}
-			}
-		}
-		p.finish(s, w, task)
+	if p.split {
+		s := &p.pictures[0]
+		r0, r1 := share(s.n, len(p.workers), task)
+		e.rows(s, w, p.pix, p.block, r0, r1)
 		return
 	}
-	s := &p.pictures[0]
-	switch p.phase {
-	case phaseRows:
-		r0, r1 := share(s.n, p.tasks, task)
-		e.rows(s, w, p.pix, p.block, r0, r1)
-	case phaseHeads:
-		parts := p.tasks / e.Config.Heads
-		r0, r1 := share(s.n, parts, task%parts)
-		e.head(s, w, &e.blocks[p.block], task/parts, r0, r1)
+	s := &p.pictures[worker]
+	pix := p.pix[task*e.Config.PixelLen():][:e.Config.PixelLen()]
+	for b := range e.Config.Depth + 1 {
+		e.rows(s, w, pix, b, 0, s.n)
 	}
+	p.finish(s, w, task)
 }
 
-// share is part i of n rows in parts parts, whole groups of eight but for the end.
+// share is part i of n rows in parts parts, whole groups of four but for the end.
 func share(n, parts, i int) (r0, r1 int) {
-	per := (n + 8*parts - 1) / (8 * parts) * 8
+	per := (n + 4*parts - 1) / (4 * parts) * 4
 	return min(i*per, n), min((i+1)*per, n)
 }
 
-// together runs picture b on all workers.
+// together runs picture b on all workers. They meet once a block, where each needs the keys and values of all rows.
 func (p *Pass) together(b int) {
-	all, workers := p.pix, len(p.workers)
+	all := p.pix
 	p.pix, p.split = all[b*p.e.Config.PixelLen():], true
 	for p.block = range p.e.Config.Depth + 1 {
-		p.phase, p.tasks = phaseRows, workers
-		p.pool.Do(p, p.tasks)
-		if p.block < p.e.Config.Depth {
-			parts := 1
-			if p.e.Config.Heads%workers != 0 {
-				parts = workers
-			}
-			p.phase, p.tasks = phaseHeads, p.e.Config.Heads*parts
-			p.pool.Do(p, p.tasks)
-		}
+		p.pool.Do(p, len(p.workers))
 	}
 	p.pix, p.split = all, false
 	p.finish(&p.pictures[0], &p.workers[0], b)
@@ -156,17 +128,25 @@ func (p *Pass) finish(s *picture, w *work, b int) {
 
 // picture is one picture on its way.
 type picture struct {
-	n   int     // tokens
-	x   []int32 // [N, D] the residual stream
-	q   []int8  // [N, D]
-	k   []int8  // [heads, N, head width]
-	vt  []int8  // [D, N], v transposed
-	att []int8  // [N, D]
+	n   int           // tokens
+	x   []int32       // [N, D] the residual stream
+	q   []int8        // [N, D]
+	att []int8        // [N, D]
+	kv  [2]keysValues // of two blocks, in turns: who is ahead writes the next block's while others still read
+}
+
+type keysValues struct {
+	k  []int8 // [heads, N, head width]
+	vt []int8 // [D, N], v transposed
 }
 
 func (e *Encoder) newPicture() picture {
 	n, d := e.Config.Tokens(), e.Config.Dim
-	return picture{n: n, x: make([]int32, n*d), q: make([]int8, n*d), k: make([]int8, n*d), vt: make([]int8, n*d), att: make([]int8, n*d)}
+	s := picture{n: n, x: make([]int32, n*d), q: make([]int8, n*d), att: make([]int8, n*d)}
+	for i := range s.kv {
+		s.kv[i] = keysValues{make([]int8, n*d), make([]int8, n*d)}
+	}
+	return s
 }
 
 // strip is how many rows go through products and what lies between them at a time, so that all stays in cache.
@@ -203,9 +183,17 @@ func (e *Encoder) newWork() work {
 	return w
 }
 
-// rows takes rows [r0, r1) of the stream from behind the attention of block b-1 to before that of block b; those of
-// block 0 come from the picture.
+// rows takes rows [r0, r1) of the stream from the attention of block b-1 to before that of block b; those of block 0 come
+// from the picture.
 func (e *Encoder) rows(s *picture, w *work, pix []uint8, b, r0, r1 int) {
+	if r0 >= r1 {
+		return
+	}
+	if b > 0 {
+		for h := range e.Config.Heads {
+			e.head(s, w, &s.kv[(b-1)%2], &e.blocks[b-1], h, r0, r1)
+		}
+	}
 	for ; r0 < r1; r0 += strip {
 		m := min(strip, r1-r0)
 		if b == 0 {
@@ -215,7 +203,7 @@ func (e *Encoder) rows(s *picture, w *work, pix []uint8, b, r0, r1 int) {
 			e.mlp(s, w, &e.blocks[b-1], r0, m)
 		}
 		if b < len(e.blocks) {
-			e.qkv(s, w, &e.blocks[b], r0, m)
+			e.qkv(s, w, &s.kv[b%2], &e.blocks[b], r0, m)
 		}
 	}
 }
@@ -249,27 +237,24 @@ func (e *Encoder) patchify(dst []int8, pix []uint8, patch int) {
 }
 
 // qkv is q, k and v of m rows from r0 on.
-func (e *Encoder) qkv(s *picture, w *work, b *block, r0, m int) {
+func (e *Encoder) qkv(s *picture, w *work, kv *keysValues, b *block, r0, m int) {
 	d, hd := e.Config.Dim, e.headDim()
 	fixed.LayerNorm(w.in, d, s.x[r0*d:], d, m, d, &b.norm1.Requant, uint64(e.eps[0]))
 	i8.Gemm(w.acc, 3*d, w.in, d, m, &b.qkv.panels)
 	fixed.RequantI8(s.q[r0*d:], d, w.acc, 3*d, m, d, &b.qTo)
 	for h := range b.kOf {
-		fixed.RequantI8(s.k[(h*s.n+r0)*hd:], hd, w.acc[d+h*hd:], 3*d, m, hd, &b.kOf[h])
+		fixed.RequantI8(kv.k[(h*s.n+r0)*hd:], hd, w.acc[d+h*hd:], 3*d, m, hd, &b.kOf[h])
 	}
 	v := w.in[:m*d]
 	fixed.RequantI8(v, d, w.acc[2*d:], 3*d, m, d, &b.vTo)
-	transpose(s.vt[r0:], s.n, v, d, m, d)
+	transpose(kv.vt[r0:], s.n, v, d, m, d)
 }
 
 // head is one head's part of the attention's output, rows [r0, r1).
-func (e *Encoder) head(s *picture, w *work, b *block, h, r0, r1 int) {
-	if r0 >= r1 {
-		return
-	}
+func (e *Encoder) head(s *picture, w *work, kv *keysValues, b *block, h, r0, r1 int) {
 	d, hd, n := e.Config.Dim, e.headDim(), s.n
-	w.k.Pack(s.k[h*n*hd:][:n*hd], hd, n)
-	w.v.Pack(s.vt[h*hd*n:][:n*hd], n, hd)
+	w.k.Pack(kv.k[h*n*hd:][:n*hd], hd, n)
+	w.v.Pack(kv.vt[h*hd*n:][:n*hd], n, hd)
 	i8.Gemm(w.base, hd, w.least, n, 1, &w.v)
 	for ; r0 < r1; r0 += strip {
 		m := min(strip, r1-r0)
