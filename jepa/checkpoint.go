@@ -15,7 +15,7 @@ import (
 	"edgejepa/vit"
 )
 
-// Names of what a checkpoint holds beside the three models: the optimiser's moments and the monitor's ring, flat.
+// Names of what a checkpoint holds beside the models: the optimiser's moments and the monitor's ring, flat.
 const (
 	trainingPrefix = vit.TrainingPrefix
 	monitorTensor  = trainingPrefix + "monitor"
@@ -24,7 +24,10 @@ const (
 // tensors lists the whole state of a run. They share memory with the trainer. What is kept in halves is F16.
 func (t *Trainer) tensors() []safetensors.Tensor {
 	ts := t.Context.Params.Tensors(vit.ContextPrefix)
-	ts = append(ts, t.Predictor.Params.Tensors(vit.PredictorPrefix)...)
+	ts = append(ts, t.head.params.Tensors(t.Config.Objective.headPrefix())...)
+	if t.head.target != nil {
+		ts = append(ts, t.head.target.Tensors(headTargetPrefix)...)
+	}
 	ts = append(ts, t.targetTensors()...)
 	for _, x := range t.flat() {
 		if x.half != nil {
@@ -62,7 +65,7 @@ func (x flatTensor) len() int { return max(len(x.v), len(x.half)) }
 
 func (t *Trainer) flat() []flatTensor {
 	var ts []flatTensor
-	for i, model := range []string{"encoder", "predictor"} {
+	for i, model := range []string{"encoder", t.Config.Objective.Head()} {
 		m, free := t.moments[i], t.trained()[i].Grad
 		ts = append(ts, flatTensor{trainingPrefix + "m." + model, m.m, m.halfM, free}, flatTensor{trainingPrefix + "v." + model, m.v, m.halfS, free})
 	}
@@ -88,6 +91,7 @@ func (t *Trainer) WriteCheckpoint(w io.Writer) error {
 	meta["step"] = strconv.Itoa(t.step)
 	meta["skipped"] = strconv.Itoa(t.skipped)
 	meta["monitor_batches"] = strconv.Itoa(t.monitor.batches)
+	t.noteHalvings(meta)
 	return safetensors.WriteChecked(w, meta, t.tensors())
 }
 
@@ -123,7 +127,13 @@ func (t *Trainer) Restore(f *safetensors.File) error {
 	for _, m := range []struct {
 		prefix string
 		ps     *vit.Params
-	}{{vit.ContextPrefix, &t.Context.Params}, {vit.PredictorPrefix, &t.Predictor.Params}, {vit.TargetPrefix, &t.Target.Params}} {
+	}{
+		{vit.ContextPrefix, &t.Context.Params}, {t.Config.Objective.headPrefix(), t.head.params}, {headTargetPrefix, t.head.target},
+		{vit.TargetPrefix, &t.Target.Params},
+	} {
+		if m.ps == nil {
+			continue
+		}
 		if err := m.ps.Assign(f, m.prefix); err != nil {
 			return err
 		}
@@ -150,6 +160,9 @@ func (t *Trainer) Restore(f *safetensors.File) error {
 		}
 		*n.v = v
 	}
+	if err := t.restoreHalvings(f); err != nil {
+		return err
+	}
 	t.repack.Repack()
 	return nil
 }
@@ -162,8 +175,10 @@ func DiffConfig(a, b string) []string {
 	}
 	fa, fb := map[string]string{}, map[string]string{}
 	for _, m := range []map[string]any{x, y} {
-		if _, ok := m["precision"]; !ok {
-			m["precision"] = vit.F32.String() // as it is left out
+		for key, omitted := range map[string]string{"precision": vit.F32.String(), "objective": IJEPA.String()} {
+			if _, ok := m[key]; !ok {
+				m[key] = omitted
+			}
 		}
 	}
 	flatten(fa, "", x)

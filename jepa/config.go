@@ -21,7 +21,9 @@ const (
 // Config is everything that, with the pictures, decides a run to the last bit. It is what RUN/config.json holds and
 // what a checkpoint must agree with.
 type Config struct {
-	Preset  string     `json:"preset"`
+	Preset    string    `json:"preset"`
+	Objective Objective `json:"objective,omitempty"` // left out: ijepa
+
 	Encoder vit.Config `json:"encoder"`
 
 	Predictor      string `json:"predictor"`
@@ -47,8 +49,14 @@ type Config struct {
 	Clip           float64    `json:"clip"`            // bound on the gradient's norm; 0: none
 	VarianceWeight float64    `json:"variance_weight"` // 0: the paper's loss alone
 
+	SIGRegWeight float64 `json:"sigreg_weight,omitempty"` // of a term on what LeJEPA projects, or I-JEPA's context encoder pools
+	Views        int     `json:"views,omitempty"`         // of each picture, in LeJEPA and BYOL
+	Projector    [2]int  `json:"projector,omitzero"`      // width of the hidden layer and the output, in LeJEPA and BYOL
+	MaskRatio    float64 `json:"mask_ratio,omitempty"`    // share of the patches that is hidden, in MAE
+
 	CropScale [2]float64 `json:"crop_scale"` // share of a picture's area that a crop takes
 	Flip      bool       `json:"flip"`
+	Jitter    float64    `json:"jitter,omitempty"` // strength of random changes of brightness, contrast and saturation
 }
 
 // Default is the recipe of a preset: what learns on small data (learning rate, EMA and crops after the public small-data
@@ -66,6 +74,25 @@ func Default(p vit.Preset, imageSize, patchSize int) Config {
 	}
 	return c
 }
+
+// SetObjective turns a recipe into one for another objective: what only some of them have gets its default.
+func (c *Config) SetObjective(o Objective) {
+	c.Objective, c.Loss, c.VarianceWeight = o, LossSmoothL1, 0
+	c.SIGRegWeight, c.Views, c.Projector, c.MaskRatio, c.Jitter = 0, 0, [2]int{}, 0, 0
+	switch o {
+	case IJEPA:
+		c.VarianceWeight = 0.1
+	case LeJEPA:
+		c.SIGRegWeight, c.Views, c.Projector, c.Jitter = 0.05, 2, [2]int{512, 64}, 0.4
+	case BYOL:
+		c.Views, c.Projector, c.Jitter = byolViews, [2]int{512, 64}, 0.4
+	case MAE:
+		c.MaskRatio, c.Loss = 0.75, LossL2
+	}
+}
+
+// PictureViews is how many views of each picture a batch has.
+func (c Config) PictureViews() int { return max(1, c.Views) }
 
 // SetSteps sets the length of the run, and the warm-up and rates that follow from it.
 func (c *Config) SetSteps(steps int) {
@@ -103,14 +130,52 @@ func (c Config) Validate() error {
 		{"weight_decay", c.WeightDecay[0], 0, 10}, {"weight_decay", c.WeightDecay[1], 0, 10},
 		{"ema", c.EMA[0], 0, 1}, {"ema", c.EMA[1], 0, 1}, {"clip", c.Clip, 0, 1e6}, {"variance_weight", c.VarianceWeight, 0, 1000},
 		{"crop_scale", c.CropScale[0], 0.01, 1}, {"crop_scale", c.CropScale[1], 0.01, 1},
+		{"sigreg_weight", c.SIGRegWeight, 0, 1000}, {"jitter", c.Jitter, 0, 1},
 	} {
 		bad(v.v >= v.lo && v.v <= v.hi, "%s is %g: it must lie in %g..%g", v.name, v.v, v.lo, v.hi)
 	}
+	errs = append(errs, c.validateObjective())
 	bad(c.CropScale[0] <= c.CropScale[1], "crop_scale: %g is above %g", c.CropScale[0], c.CropScale[1])
 	bad(c.Masks.GridH == c.Encoder.Grid() && c.Masks.GridW == c.Encoder.Grid(), "masks are for a grid of %dx%d, the encoder has %d",
 		c.Masks.GridH, c.Masks.GridW, c.Encoder.Grid())
 	if err := c.Masks.Validate(); err != nil {
 		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// validateObjective says what is wrong with the settings that only some objectives have.
+func (c Config) validateObjective() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	if c.Objective > MAE {
+		return fmt.Errorf("objective is number %d: choose ijepa, lejepa, byol or mae", byte(c.Objective))
+	}
+	o := c.Objective
+	foreign := func(name string, set bool) { bad(!set, "%s has no part in objective %s", name, o) }
+	foreign("variance_weight", o != IJEPA && c.VarianceWeight > 0)
+	foreign("sigreg_weight", (o == BYOL || o == MAE) && c.SIGRegWeight > 0)
+	foreign("mask_ratio", o != MAE && c.MaskRatio != 0)
+	projects := o == LeJEPA || o == BYOL
+	foreign("views", !projects && c.Views != 0)
+	foreign("projector", !projects && c.Projector != [2]int{})
+	if projects {
+		for _, width := range c.Projector {
+			bad(width >= 2 && width <= 8192, "projector is %d,%d: both must lie in 2..8192", c.Projector[0], c.Projector[1])
+		}
+	}
+	switch o {
+	case LeJEPA:
+		bad(c.SIGRegWeight > 0 && c.SIGRegWeight < 1, "sigreg_weight is %g: in lejepa it must lie between 0 and 1", c.SIGRegWeight)
+		bad(c.Views >= 2 && c.Views <= 16, "views is %d: it must lie in 2..16", c.Views)
+	case BYOL:
+		bad(c.Views == byolViews, "views is %d: byol has %d", c.Views, byolViews)
+	case MAE:
+		bad(c.MaskRatio >= 0.05 && c.MaskRatio <= 0.95, "mask_ratio is %g: it must lie in 0.05..0.95", c.MaskRatio)
 	}
 	return errors.Join(errs...)
 }

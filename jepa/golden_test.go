@@ -121,16 +121,17 @@ func testGolden(t *testing.T, preset, file string, size, patch int) {
 	defer pool.Close()
 	tr, err := NewTrainer(c, Plan{}, pool)
 	require.NoError(t, err)
+	o := tr.objective.(*ijepa)
 	models := []struct {
 		prefix string
 		ps     *vit.Params
-	}{{"encoder.", &tr.Context.Params}, {"predictor.", &tr.Predictor.Params}, {"target_encoder.", &tr.Target.Params}}
+	}{{"encoder.", &tr.Context.Params}, {"predictor.", &o.predictor.Params}, {"target_encoder.", &tr.Target.Params}}
 	for _, m := range models {
 		require.NoError(t, m.ps.Assign(g.f, "init."+m.prefix))
 	}
 	tr.repack.Repack()
 	near(t, 1e-6, tr.Context.Positions(), g.f32("pos_embed.encoder"), "encoder positions")
-	near(t, 1e-6, tr.Predictor.pos, g.f32("pos_embed.predictor"), "predictor positions")
+	near(t, 1e-6, o.predictor.pos, g.f32("pos_embed.predictor"), "predictor positions")
 
 	px := g.f32("input.images")
 	lr := []float64{1e-3, 8e-4, 5e-4}
@@ -145,13 +146,13 @@ func testGolden(t *testing.T, preset, file string, size, patch int) {
 			}
 			switch at {
 			case stageTarget:
-				near(t, 1e-5, tr.tokens, g.f32("target.tokens"), "target tokens")
+				near(t, 1e-5, o.tokens, g.f32("target.tokens"), "target tokens")
 			case stageGuess:
-				near(t, 1e-5, tr.context.Tokens(), g.f32("step0.context_tokens"), "context tokens")
+				near(t, 1e-5, o.context.Tokens(), g.f32("step0.context_tokens"), "context tokens")
 				want := byPicture(g.f32("step0.predictions"), c.Batch, c.Masks.Targets)
-				near(t, 1e-5, tr.guess[:len(want)], want, "predictions")
+				near(t, 1e-5, o.guess[:len(want)], want, "predictions")
 				d := make([]float32, len(want))
-				mse := kernels.SquaredError(d, tr.guess[:len(want)], tr.wanted[:len(want)], 1) / float64(len(want))
+				mse := kernels.SquaredError(d, o.guess[:len(want)], o.wanted[:len(want)], 1) / float64(len(want))
 				require.InEpsilon(t, g.f32("step0.mse_loss")[0], mse, 1e-5)
 			case stageGradients:
 				for _, m := range models[:2] {

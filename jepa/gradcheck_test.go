@@ -31,7 +31,7 @@ func newWhole(t *testing.T, predictor, loss string, equal bool) *whole {
 	c.Predictor, c.Loss, c.VarianceWeight = predictor, loss, 0.7
 	c.Batch = 4
 	w := &whole{tr: newTrainer(t, c, 2), px: pictures(c, 1)}
-	for i, ps := range []*vit.Params{&w.tr.Context.Params, &w.tr.Predictor.Params, &w.tr.Target.Params} {
+	for i, ps := range []*vit.Params{&w.tr.Context.Params, w.tr.head.params, &w.tr.Target.Params} {
 		for j, p := range ps.List {
 			s := rng.New(11, rng.PurposeProbe, uint64(i), uint64(j))
 			gain := len(p.Shape) == 1 && p.Value[0] == 1
@@ -45,6 +45,19 @@ func newWhole(t *testing.T, predictor, loss string, equal bool) *whole {
 	}
 	NewSampler(c.Masks).Sample(&w.masks, 3, 1, c.Batch)
 	return w
+}
+
+// stageGradients is when gradients are there and weights are still what they were.
+const stageGradients = stageGuess + 1
+
+// stepWith is Step with given masks and rates. inspect, if not nil, is called at each stage.
+func (t *Trainer) stepWith(px []float32, masks *Masks, r rates, inspect func(stage)) Stats {
+	if inspect == nil {
+		inspect = func(stage) {}
+	}
+	loss, collapse := t.objective.(*ijepa).backwardWith(px, masks, inspect)
+	inspect(stageGradients)
+	return t.optimise(loss, collapse, r)
 }
 
 func (w *whole) loss() float64 {
@@ -101,14 +114,14 @@ func TestWholeGradient(t *testing.T) {
 		grads := w.gradients()
 		require.Equal(t, was, w.tr.Context.Params.Value, "a step at these rates moves nothing")
 		open := 0
-		for _, s := range w.tr.variance.std {
+		for _, s := range w.tr.objective.(*ijepa).variance.std {
 			require.Greater(t, math.Abs(s-1), 0.05, "a channel at the hinge has no gradient to compare with")
 			if s < 1 {
 				open++
 			}
 		}
 		require.Positive(t, open, "no channel below the hinge")
-		require.Less(t, open, len(w.tr.variance.std), "no channel above the hinge")
+		require.Less(t, open, len(w.tr.objective.(*ijepa).variance.std), "no channel above the hinge")
 		for i, ps := range w.tr.trained() {
 			for j, p := range ps.List {
 				require.Less(t, kerneltest.Gradient(p.Value, grads[i][j], w.loss), gradientTolerance, "%v: %s", v, p.Name)
@@ -120,10 +133,10 @@ func TestWholeGradient(t *testing.T) {
 // Gradients that lack a part of the loss are found out in the layers that the part goes through.
 func TestWholeGradientCatchesErrors(t *testing.T) {
 	w := newWhole(t, PredictorViT, LossSmoothL1, false)
-	first, last := w.tr.Context.Params.List[0], w.tr.Predictor.Params.List[len(w.tr.Predictor.Params.List)-1]
+	first, last := w.tr.Context.Params.List[0], w.tr.head.params.List[len(w.tr.head.params.List)-1]
 	for name, change := range map[string]func(*Trainer){
-		"no variance term":     func(tr *Trainer) { tr.variance.weight, tr.Config.VarianceWeight = 0, 0 },
-		"variance a tenth off": func(tr *Trainer) { tr.variance.weight *= 1.1 },
+		"no variance term":     func(tr *Trainer) { tr.objective.(*ijepa).variance.weight, tr.Config.VarianceWeight = 0, 0 },
+		"variance a tenth off": func(tr *Trainer) { tr.objective.(*ijepa).variance.weight *= 1.1 },
 		"the other loss":       func(tr *Trainer) { tr.Config.Loss = LossL2 },
 	} {
 		other := newWhole(t, PredictorViT, LossSmoothL1, false)

@@ -32,11 +32,33 @@ var hashRuns = []struct {
 	{"mlp f16", vit.F16, mlpRun, "92376ffb1028f1d09668a120074a76850d2b59980ed5f681dd4fc0f494ee3987"},
 	{"vit int8", vit.I8, unchanged, "547d53644fdc4dbc89d9e943e8c31fc5e6df67092560154bef725edd26288296"},
 	{"mlp int8", vit.I8, mlpRun, "ab57f9ea2d992154b05be8412482802ab818b316995e9da80abeec85ca7e1a88"},
+	{"wide", vit.F32, wideRun, "653cd285de8ca52664952b459ed5862cbbbe23be7e6ba4d16aaae2b2fd48314c"},
+	{"wide f16", vit.F16, wideRun, "f335bc85777765143b1ef0e172bad2acc580a21cb7e6abc994e4befc7463954f"},
+	{"wide int8", vit.I8, wideRun, "f2037ed6d0cf12d64b38e58f5522f401d8c3bb8bf42098e183277253eb8b8f61"},
+	{"sigreg", vit.F32, sigregRun, "0cc990b7e6b4138dda03f6226d0963ce9d728a1fea594d4fd16432dcaeca02de"},
+	{"lejepa", vit.F32, learningBy(LeJEPA), "a476d74c480019816e5be1512c7b4356fd02a48bdbb45b387adb23e3761398ce"},
+	{"byol", vit.F32, learningBy(BYOL), "352ca2f37cb6e4185067713109a6c083099fa597fca8babc06e640e6ca3c3c87"},
+	{"mae", vit.F32, learningBy(MAE), "8e30719679407d607fd45dd2df5302d09f17e1f5e8a9cddf3a4dfc51acbd3817"},
+	{"byol f16", vit.F16, learningBy(BYOL), "e60920029c290e79607b0af6a3a99d3a55deca5c8ac0805d10e54e0c9dcdd52b"},
+	{"lejepa int8", vit.I8, learningBy(LeJEPA), "ece012beb4b8dabe77cc6d61d7880f4a74f03763c84335eed53087c2a83b7298"},
+	{"mae int8", vit.I8, learningBy(MAE), "d82614d062096eb32030249adf1eef3a27c662861476c03c154e101ff1e72de6"},
 }
 
 func unchanged(*Config) {}
 
 func mlpRun(c *Config) { c.Predictor, c.Loss, c.Masks.EqualContext = PredictorMLP, LossL2, false }
+
+// wideRun is wide enough for the products of every layer's gradients to be int8, and has two groups (vit.Group) of them in
+// either model, the second cut short.
+func wideRun(c *Config) {
+	c.Encoder.Dim, c.Encoder.Depth = 128, 1
+	c.PredictorDim, c.PredictorDepth = 128, 1
+	c.Batch, c.Masks.Targets = 9, 1
+}
+
+func sigregRun(c *Config) { c.VarianceWeight, c.SIGRegWeight = 0.05, 0.02 }
+
+func learningBy(o Objective) func(*Config) { return func(c *Config) { c.SetObjective(o) } }
 
 // hashConfig is the configuration of run i.
 func hashConfig(i int) Config {

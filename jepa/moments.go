@@ -40,11 +40,15 @@ func (m *moments) clear() {
 	clear(m.halfS)
 }
 
+// once says that the gradients of the context encoder are set by a step's one backward pass, and lie where it is done
+// with what the forward pass saved (vit.Size.Once).
+func (t *Trainer) once() bool { return !t.Config.halves() && t.Plan.Micro == t.Config.Batch }
+
 // placeEncoders lays out the context and the target encoder. In halves the target's weights are float32 only while it
 // runs, which is before a step has gradients: the two share memory.
 func (t *Trainer) placeEncoders(a *arena.Arena) {
 	e, halves := t.Config.Encoder, t.Config.halves()
-	a.Part("context encoder", func() { t.Context = vit.PlaceUnpacked(a, e, !halves) })
+	a.Part("context encoder", func() { t.Context = vit.PlaceUnpacked(a, e, !halves && !t.once()) })
 	a.Part("target encoder", func() {
 		t.Target = vit.PlaceUnpacked(a, e, false)
 		if halves {
@@ -53,14 +57,12 @@ func (t *Trainer) placeEncoders(a *arena.Arena) {
 	})
 	t.Context.SetPrecision(t.Config.Precision)
 	t.Target.SetPrecision(t.Config.Precision)
-	if !halves || a.Measuring() {
-		return
+	if t.Plan.Strips {
+		t.Context.Trunk().PackStrips()
+		t.Target.Trunk().PackStrips()
 	}
-	ps := &t.Context.Params
-	ps.Grad = t.Target.Params.Value
-	rest := ps.Grad
-	for _, p := range ps.List {
-		p.Grad, rest = rest[:p.Len():p.Len()], rest[p.Len():]
+	if halves {
+		t.Context.Params.SetGrad(t.Target.Params.Value)
 	}
 }
 

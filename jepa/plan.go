@@ -18,12 +18,16 @@ type Plan struct {
 	Recompute     int  // context encoder blocks, from the first on, whose activations are computed anew in the backward pass
 	RecomputeHead bool // likewise all blocks of the predictor
 	Segment       int  // rows that a backward pass aims to take at a time; 0: all
+	Strips        bool // weights are packed by each task for itself, a few columns at a time (vit.Trunk.PackStrips)
 }
 
 // of fills in what the plan leaves to the configuration.
 func (p Plan) of(c Config) Plan {
-	if p.Micro <= 0 {
+	if p.Micro <= 0 || c.Objective != IJEPA { // the others take whole batches
 		p.Micro = c.Batch
+	}
+	if c.Objective != IJEPA {
+		p.Head = 0
 	}
 	whole, head := c.groups()
 	p.Micro = min(roundUp(p.Micro, whole), c.Batch)
@@ -83,7 +87,7 @@ func (p Plan) Describe(c Config) string {
 
 const (
 	threadRows = 256 // rows a thread wants from what is cut into tasks, so that the last ones to end are a small part
-	leanRows   = 128 // fewer save little: a task's own memory is of that size
+	leanRows   = 64  // fewer save little: a task's own memory is of that size
 )
 
 // Plans lists the plans for a run from the fastest to the leanest:
@@ -98,7 +102,12 @@ const (
 //     twice: a sixth of the speed; first with all activations kept, then with the encoder's recomputed;
 //  6. everything recomputed in the smallest groups and segments, down to one picture at a time, where threads wait for
 //     each other.
+//
+// Objectives other than I-JEPA take whole batches: wholePlans.
 func Plans(c Config, threads int) iter.Seq[Plan] {
+	if c.Objective != IJEPA {
+		return wholePlans(c, threads)
+	}
 	return func(yield func(Plan) bool) {
 		segment := threadRows * max(threads, 2)
 		visible := c.Masks.MaxContext()
@@ -120,7 +129,7 @@ func Plans(c Config, threads int) iter.Seq[Plan] {
 		if !yield(p) {
 			return
 		}
-		if c.VarianceWeight == 0 {
+		if !c.pooledTerms() {
 			if !micro(p, least) {
 				return
 			}
@@ -142,11 +151,91 @@ func Plans(c Config, threads int) iter.Seq[Plan] {
 		leaner := smaller
 		leaner.RecomputeHead = true
 		leanest := leaner
-		leanest.Head, leanest.Segment = 1, leanRows
+		leanest.Head, leanest.Segment, leanest.Strips = 1, leanRows, true
 		_ = yield(p) && yield(leaner) &&
 			micro(kept, least) && micro(recomputed, least) && micro(smaller, least) &&
 			yield(leanest) && micro(leanest, 1)
 	}
+}
+
+// thriftyCost is the share of a step's multiply-adds that Thrifty may add.
+const thriftyCost = 0.025
+
+// Thrifty is the leanest plan that is hardly slower than the fastest: what a run takes that has all the memory it wants.
+func Thrifty(c Config, threads int) Plan {
+	var best Plan
+	least := int64(0)
+	for p := range Plans(c, threads) {
+		if p.extraMACs(c) > thriftyCost*MACs(c) {
+			break
+		}
+		if bytes := Footprint(c, p, threads); least == 0 || bytes < least {
+			best, least = p, bytes
+		}
+	}
+	return best
+}
+
+// extraMACs is about what a plan adds to the multiply-adds of a step, by doing again what it has not kept.
+func (p Plan) extraMACs(c Config) float64 {
+	if c.Objective != IJEPA {
+		return p.extraWholeMACs(c)
+	}
+	e, visible := c.Encoder, c.Masks.MaxContext()
+	block := trunkMACs(visible, e.Dim, e.Hidden())
+	again := block - e.Dim*e.Hidden() // not the last layer
+	n := c.Batch * visible * p.of(c).Recompute * again
+	if c.pooledTerms() && p.of(c).Micro < c.Batch {
+		n += c.Batch * visible * e.Depth * block
+	}
+	if w := c.PredictorDim; p.RecomputeHead {
+		sequence := c.Masks.MaxTarget()
+		if c.Predictor != PredictorMLP {
+			sequence += visible
+		}
+		n += c.Batch * c.Masks.Targets * sequence * c.PredictorDepth * (trunkMACs(sequence, w, 4*w) - 4*w*w)
+	}
+	return float64(n)
+}
+
+// trunkMACs is how many multiply-adds a row takes going forward through a block, among tokens: n in a linear layer of n
+// weights, 2td in attention among t tokens of width d (q·kᵀ, p·v).
+func trunkMACs(tokens, width, hidden int) int {
+	return 4*width*width + 2*width*hidden + 2*tokens*width
+}
+
+// MACs is how many multiply-adds the products of a step take if its masks are as large as they may be.
+func MACs(c Config) float64 {
+	if c.Objective != IJEPA {
+		return wholeMACs(c)
+	}
+	off := make([]int32, c.Batch+1)
+	for b := range off {
+		off[b] = int32(b * c.Masks.MaxContext())
+	}
+	return stepMACs(c, off, c.Masks.MaxTarget())
+}
+
+// stepMACs counts the products of a step of which picture b has off[b+1]-off[b] visible patches, and target blocks have
+// block of them. The gradients by a layer's input and by its weights take as many as going forward, the backward pass of
+// attention twice as many (dp, dv, dq, dk); what is done twice to save memory counts once.
+func stepMACs(c Config, off []int32, block int) float64 {
+	e := c.Encoder
+	const forward, train = 1, 3
+	trunk := func(rows, tokens, depth, width, hidden, passes int) int {
+		return rows * depth * passes * trunkMACs(tokens, width, hidden)
+	}
+	all, context := c.Batch*e.Tokens(), int(off[c.Batch])
+	n := trunk(all, e.Tokens(), e.Depth, e.Dim, e.Hidden(), forward) + all*e.PatchLen()*e.Dim
+	for b := range c.Batch {
+		visible := int(off[b+1] - off[b])
+		n += trunk(visible, visible, e.Depth, e.Dim, e.Hidden(), train)
+		both := visible + block
+		n += c.Masks.Targets * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
+	}
+	n += 2 * context * e.PatchLen() * e.Dim // no gradient by pixels
+	n += train * (context + c.Batch*c.Masks.Targets*block) * e.Dim * c.PredictorDim
+	return float64(n)
 }
 
 // upTo is how many pictures make so many rows, but no more than the batch.

@@ -21,6 +21,8 @@ var plans = []Plan{
 	{Recompute: 99, Segment: 100},
 	{Micro: 5, Head: 2, Recompute: 1},
 	{Micro: 1, Recompute: 2, RecomputeHead: true, Segment: 1},
+	{Micro: 2, Recompute: 1, Segment: 64, Strips: true},
+	{Strips: true},
 }
 
 // stepped is the checkpoint after two steps, and what was said of them.
@@ -89,7 +91,7 @@ func TestFit(t *testing.T) {
 
 	leanest, least, ok := Fit(c, 2, 1)
 	require.False(t, ok)
-	require.Equal(t, Plan{Micro: 1, Head: 1, Recompute: 6, RecomputeHead: true, Segment: leanRows}, leanest)
+	require.Equal(t, Plan{Micro: 1, Head: 1, Recompute: 6, RecomputeHead: true, Segment: leanRows, Strips: true}, leanest)
 	p, bytes, ok := Fit(c, 2, least)
 	require.True(t, ok, "the least budget that is named does")
 	require.Equal(t, leanest, p)
@@ -111,27 +113,27 @@ func TestFit(t *testing.T) {
 	require.Less(t, last, 2)
 }
 
-// Footprints of the common jobs, in MiB: at full speed, at the cost of about a tenth of it, and at least. A change that
-// takes more memory must say so here.
+// Footprints of the common jobs, in MiB: at full speed, by default, at the cost of about a tenth of the speed, and at
+// least. A change that takes more memory must say so here.
 func TestFootprints(t *testing.T) {
 	for _, j := range []struct {
-		preset                    string
-		size, patch, batch        int
-		precision                 vit.Precision
-		full, recomputed, leanest float64
+		preset                             string
+		size, patch, batch                 int
+		precision                          vit.Precision
+		full, thrifty, recomputed, leanest float64
 	}{
-		{"nano", 32, 4, 64, vit.F32, 100.7, 42.7, 28.3},
-		{"tiny", 96, 8, 16, vit.F32, 235.0, 136.1, 117.3},
-		{"small", 224, 16, 8, vit.F32, 667.4, 510.7, 476.1},
-		{"base", 224, 16, 8, vit.F32, 2237.0, 1928.5, 1860.3},
-		{"nano", 32, 4, 64, vit.F16, 61.6, 31.9, 22.7},
-		{"tiny", 96, 8, 16, vit.F16, 147.8, 98.3, 85.4},
-		{"small", 224, 16, 8, vit.F16, 442.9, 369.7, 342.2},
-		{"base", 224, 16, 8, vit.F16, 1525.6, 1382.1, 1329.2},
-		{"nano", 32, 4, 64, vit.I8, 61.7, 31.8, 24.1},
-		{"tiny", 96, 8, 16, vit.I8, 146.7, 96.9, 86.8},
-		{"small", 224, 16, 8, vit.I8, 438.6, 362.5, 347.6},
-		{"base", 224, 16, 8, vit.I8, 1511.3, 1363.2, 1335.2},
+		{"nano", 32, 4, 64, vit.F32, 96.3, 87.2, 37.8, 27.6},
+		{"tiny", 96, 8, 16, vit.F32, 214.0, 198.8, 123.0, 114.9},
+		{"small", 224, 16, 8, vit.F32, 586.9, 555.8, 486.9, 469.2},
+		{"base", 224, 16, 8, vit.F32, 1966.4, 1948.0, 1876.3, 1840.7},
+		{"nano", 32, 4, 64, vit.F16, 62.0, 57.9, 31.5, 22.0},
+		{"tiny", 96, 8, 16, vit.F16, 146.4, 139.9, 96.1, 83.0},
+		{"small", 224, 16, 8, vit.F16, 439.1, 423.6, 360.6, 334.3},
+		{"base", 224, 16, 8, vit.F16, 1512.7, 1481.7, 1359.4, 1306.8},
+		{"nano", 32, 4, 64, vit.I8, 61.7, 57.1, 31.4, 23.8},
+		{"tiny", 96, 8, 16, vit.I8, 146.7, 139.1, 96.1, 86.2},
+		{"small", 224, 16, 8, vit.I8, 439.2, 423.7, 359.4, 345.9},
+		{"base", 224, 16, 8, vit.I8, 1512.5, 1481.4, 1357.0, 1331.7},
 	} {
 		c := precise(presetConfig(t, j.preset, j.size, j.patch, j.batch), j.precision)
 		var recomputed int64
@@ -142,8 +144,9 @@ func TestFootprints(t *testing.T) {
 		}
 		_, full, _ := Fit(c, 2, 0)
 		_, least, _ := Fit(c, 2, 1)
-		got := []int64{full, recomputed, least}
-		for i, want := range []float64{j.full, j.recomputed, j.leanest} {
+		thrifty := Footprint(c, Thrifty(c, 2), 2)
+		got := []int64{full, thrifty, recomputed, least}
+		for i, want := range []float64{j.full, j.thrifty, j.recomputed, j.leanest} {
 			require.InEpsilon(t, want, float64(got[i])/(1<<20), 0.01, "%s in %v: %v bytes", j.preset, j.precision, got)
 		}
 	}

@@ -27,6 +27,15 @@ type Predictor struct {
 
 // placePredictor lays out a predictor for an encoder in an arena.
 func placePredictor(a *arena.Arena, c Config) *Predictor {
+	return placeNarrow(a, c, "predictor", "_proj", c.Encoder.Dim)
+}
+
+// placeDecoder lays out MAE's decoder: a predictor of pixels instead of features, under the names of the official code.
+func placeDecoder(a *arena.Arena, c Config) *Predictor {
+	return placeNarrow(a, c, "decoder", "_pred", c.Encoder.PatchLen())
+}
+
+func placeNarrow(a *arena.Arena, c Config, name, proj string, out int) *Predictor {
 	e, w := c.Encoder, c.PredictorDim
 	p := &Predictor{width: w, mlp: c.Predictor == PredictorMLP}
 	if !a.Measuring() {
@@ -36,20 +45,14 @@ func placePredictor(a *arena.Arena, c Config) *Predictor {
 	if p.mlp {
 		heads = 0
 	}
-	p.embed = p.Params.Linear("predictor_embed", e.Dim, w)
+	p.embed = p.Params.Linear(name+"_embed", e.Dim, w)
 	p.mask = p.Params.Token("mask_token", w)
-	p.trunk = vit.NewTrunk(&p.Params, "predictor_blocks", "predictor_norm", w, c.PredictorDepth, heads, 4*w, e.NormEps)
+	p.trunk = vit.NewTrunk(&p.Params, name+"_blocks", name+"_norm", w, c.PredictorDepth, heads, 4*w, e.NormEps)
 	p.trunk.PackBlocks()
 	p.trunk.SetPrecision(c.Precision)
-	p.proj = p.Params.Linear("predictor_proj", w, e.Dim)
+	p.proj = p.Params.Linear(name+proj, w, out)
 	p.Params.Alloc(a, true, p.linears)
 	return p
-}
-
-// PredictorParams is how many parameters the predictor of a valid configuration has.
-func (c Config) PredictorParams() int64 {
-	var a arena.Arena
-	return placePredictor(&a, c).Params.Count()
 }
 
 func (p *Predictor) linears(yield func(*vit.Linear) bool) {
@@ -128,7 +131,7 @@ func (q *predictorPass) visible(b int) int {
 	return int(q.m.ContextOff[b+1] - q.m.ContextOff[b])
 }
 
-// Forward fills pred [B·M·K, D] from the context tokens z [context rows, D].
+// Forward fills pred [B·M·K, out] from the context tokens z [context rows, D].
 func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 	q.m, q.z, q.batch = m, z, batch
 	rows := int(m.ContextOff[batch])
@@ -156,7 +159,7 @@ func (q *predictorPass) Forward(pred, z []float32, m *Masks, batch int) {
 // SetNoise is that of vit.Workspace for a batch that begins at a picture of the step's.
 func (q *predictorPass) SetNoise(key uint32, picture int) { q.ws.SetNoise(key, picture*q.targets) }
 
-// Backward adds to every parameter's gradient and fills dz [context rows, D], from dpred [B·M·K, D].
+// Backward adds to every parameter's gradient and fills dz [context rows, D], from dpred [B·M·K, out].
 func (q *predictorPass) Backward(dz, dpred []float32) {
 	q.projOp.Backward(q.dHidden, dpred, q.hidden, q.targets*q.batch*q.m.TargetLen)
 	q.run(predictorScatter, q.targets*q.batch)

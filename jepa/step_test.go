@@ -15,7 +15,7 @@ import (
 
 // pictures are random normalised pixels, a function of key.
 func pictures(c Config, key uint64) []float32 {
-	px := make([]float32, c.Batch*c.Encoder.PixelLen())
+	px := make([]float32, c.Batch*c.PictureViews()*c.Encoder.PixelLen())
 	s := rng.New(5, rng.PurposeProbe, key, 0)
 	for i := range px {
 		px[i] = float32(s.Norm())
@@ -59,7 +59,7 @@ func TestStepSameBitsForAnyThreads(t *testing.T) {
 			for s := range steps {
 				tr.Step(pictures(c, uint64(s)))
 			}
-			got := [][]float32{tr.Context.Params.Value, tr.Target.Params.Value, tr.Predictor.Params.Value, tr.moments[0].v}
+			got := [][]float32{tr.Context.Params.Value, tr.Target.Params.Value, tr.head.params.Value, tr.moments[0].v}
 			if want == nil {
 				want = got
 			}
@@ -70,9 +70,10 @@ func TestStepSameBitsForAnyThreads(t *testing.T) {
 
 func TestStepAllocatesNothing(t *testing.T) {
 	tr := newTrainer(t, microConfig(), 2)
+	o := tr.objective.(*ijepa)
 	px := pictures(tr.Config, 1)
 	for range 8 { // the lists of masks grow to their size
-		tr.sampler.Sample(&tr.drawn, tr.Config.Seed, tr.step, tr.Config.Batch)
+		o.sampler.Sample(&o.drawn, tr.Config.Seed, tr.step, tr.Config.Batch)
 		tr.step++
 	}
 	tr.Step(px)
@@ -117,7 +118,7 @@ func TestNonFiniteStepChangesNothing(t *testing.T) {
 	require.False(t, tr.Step(pictures(tr.Config, 2)).Skipped)
 }
 
-// BenchmarkStep is the speed of a step, beside two limits: of-peak is the share of the rate at which the cores can do
+// BenchmarkStep is the speed of a step by the default plan, beside two limits: of-peak is the share of the rate at which the cores can do
 // float32 multiply-adds from registers alone, measured in the same run. It counts the step's products; the rest of the
 // step is time without. int8 products count like others.
 func BenchmarkStep(b *testing.B) {
@@ -134,8 +135,7 @@ func BenchmarkStep(b *testing.B) {
 						c.Batch, c.Precision = j.batch, precision
 						c.Masks.EqualContext = equal
 						c.SetSteps(1000)
-						plan, _, _ := Fit(c, threads, 0)
-						benchmarkSteps(b, c, plan, threads)
+						benchmarkSteps(b, c, Thrifty(c, threads), threads)
 					})
 				}
 			}
@@ -167,33 +167,12 @@ func benchmarkSteps(b *testing.B, c Config, plan Plan, threads int) {
 	peak, macs := kerneltest.Peak(), 0.0
 	for b.Loop() {
 		tr.Step(px)
-		macs += stepMACs(c, &tr.drawn)
+		drawn := &tr.objective.(*ijepa).drawn
+		macs += stepMACs(c, drawn.ContextOff, drawn.TargetLen)
 	}
 	seconds := b.Elapsed().Seconds()
 	b.ReportMetric(float64(c.Batch*b.N)/seconds, "images/s")
 	if peak = max(peak, kerneltest.Peak()); peak > 0 {
 		b.ReportMetric(macs/seconds/peak/float64(min(threads, runtime.NumCPU())), "of-peak")
 	}
-}
-
-// stepMACs is how many multiply-adds the products of a step take. A linear layer of n weights does n a row forward, and
-// as many for each of the gradients by its input and by its weights. Attention among t tokens of width d does 2td a row
-// forward (q·kᵀ, p·v) and 4td backward (dp, dv, dq, dk); what is done twice to save memory counts once.
-func stepMACs(c Config, m *Masks) float64 {
-	e := c.Encoder
-	const forward, train = 1, 3
-	trunk := func(rows, tokens, depth, width, hidden, passes int) int {
-		return rows * depth * passes * (4*width*width + 2*width*hidden + 2*tokens*width)
-	}
-	all, context, block := c.Batch*e.Tokens(), int(m.ContextOff[c.Batch]), m.TargetLen
-	n := trunk(all, e.Tokens(), e.Depth, e.Dim, e.Hidden(), forward) + all*e.PatchLen()*e.Dim
-	for b := range c.Batch {
-		visible := int(m.ContextOff[b+1] - m.ContextOff[b])
-		n += trunk(visible, visible, e.Depth, e.Dim, e.Hidden(), train)
-		both := visible + block
-		n += c.Masks.Targets * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
-	}
-	n += 2 * context * e.PatchLen() * e.Dim // no gradient by pixels
-	n += train * (context + c.Batch*c.Masks.Targets*block) * e.Dim * c.PredictorDim
-	return float64(n)
 }

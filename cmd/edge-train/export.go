@@ -30,6 +30,7 @@ const calibrationPictures = 64
 
 type exportFlags struct {
 	model, out, format, encoder string
+	which                       string
 	calibrate                   []string
 	report                      string
 	force, quiet                bool
@@ -78,6 +79,7 @@ linear probe where the pictures lie in one sub-folder a class.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.model, "model", "m", "", "folder of a run, or a model file (f32 or f16)")
+	fs.StringVar(&f.which, "which", "last", "encoders of a run: last or best")
 	fs.StringVarP(&f.out, "out", "o", "", "file to write")
 	fs.StringVar(&f.format, "format", "int8", "int8, f16 or f32")
 	fs.StringVar(&f.encoder, "encoder", "context", "which of a run's encoders: context, or target, its slow average")
@@ -117,7 +119,11 @@ func runExport(ctx context.Context, io streams, f *exportFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	m, err := openRun(f.model, f.maxMegapixels, f.threads)
+	model, err := whichModel(f.model, f.which)
+	if err != nil {
+		return err
+	}
+	m, err := openRun(model, f.maxMegapixels, f.threads)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/cli"
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/safetensors"
+	"edgejepa/quant"
 	"edgejepa/vit"
 )
 
@@ -80,27 +85,61 @@ func TestExportReport(t *testing.T) {
 	require.Contains(t, stderr, "--report-pictures")
 }
 
-// What fixed point may cost a network that has learnt something. The run and its pictures, in one folder a class or not,
-// are the tester's: EDGEJEPA_FIDELITY_RUN=RUN EDGEJEPA_FIDELITY_PICTURES=DIR go test ./cmd/edge-train -run Fidelity
-func TestFidelity(t *testing.T) {
-	run, pictures := os.Getenv("EDGEJEPA_FIDELITY_RUN"), os.Getenv("EDGEJEPA_FIDELITY_PICTURES")
-	if run == "" || pictures == "" {
-		t.Skip("EDGEJEPA_FIDELITY_RUN and EDGEJEPA_FIDELITY_PICTURES name no run and pictures")
-	}
-	report := filepath.Join(t.TempDir(), "report.json")
-	code, stdout, stderr := command(t, "export", "--model", run, "--out", filepath.Join(t.TempDir(), "m"),
-		"--calibrate", pictures, "--report-pictures", "10000", "--report", report)
+// What every export in fixed point must reach and cannot surpass: the bounds are those of the project's goal, and 8 bits
+// leave 1-cosine above 1e-7 (in quant, bestLoss).
+func faithful(f *fidelity) bool {
+	return f.MeanCosine > 0.998 && f.LeastCosine > 0.98 && f.MeanCosine < 1-1e-7
+}
+
+// The fidelity that a file reports is what its embeddings have, computed again from the file and the pictures, and a file
+// with one scale wrong is found out.
+func TestExportFidelity(t *testing.T) {
+	pictures, dir := drawn(t, 4), t.TempDir()
+	run := trained(t, pictures, "--max-steps", "30")
+	out := filepath.Join(dir, "m")
+	code, _, stderr := command(t, "export", "--model", run, "--out", out, "--calibrate", pictures, "--threads", "2", "--quiet")
 	require.Zero(t, code, stderr)
-	t.Log(stdout)
-	var r exportReport
-	require.NoError(t, json.Unmarshal(file(t, report), &r))
-	f := r.Fidelity
-	require.Greater(t, f.MeanCosine, 0.998)
-	require.Greater(t, f.LeastCosine, 0.98)
-	require.Less(t, f.MeanCosine, 1-1e-7, "suspiciously good: 8 bits cannot do that")
-	if f.KNN != nil {
-		require.InDelta(t, *f.KNNFloat, *f.KNN, 0.5)
-		require.InDelta(t, *f.LinearFloat, *f.Linear, 0.5)
+	f, err := openModel(out)
+	require.NoError(t, err)
+	var stated fidelity
+	require.NoError(t, json.Unmarshal([]byte(f.Metadata["fidelity"]), &stated))
+	require.True(t, faithful(&stated), "%+v", stated)
+
+	m, err := openRun(run, 64, 2)
+	require.NoError(t, err)
+	pool := parallel.New(m.workers)
+	defer pool.Close()
+	again := func(model string, layers bool) *fidelity {
+		e := &exporter{flags: &exportFlags{calibrate: []string{pictures}, reportPictures: 1000, quiet: true}, enc: m.context, other: m.target,
+			pool: pool, progress: cli.NewProgress(io.Discard, "picture", cli.LogAuto, true)}
+		e.report.Fidelity = &fidelity{}
+		if layers { // and the stream, which the file's integers do not show any more
+			_, err := e.compare(t.Context(), m.limits)
+			require.NoError(t, err)
+		}
+		all, err := e.pictures()
+		require.NoError(t, err)
+		rest := min(calibrationPictures, (len(all.paths)+1)/2)
+		all.paths, all.y = all.paths[rest:], all.y[rest:]
+		q, err := quant.OpenModel(model, vit.ContextPrefix)
+		require.NoError(t, err)
+		require.NoError(t, e.measure(t.Context(), m.limits, all, q.NewEmbedder(pool, featureBatch)))
+		require.Zero(t, e.skipped)
+		return e.report.Fidelity
 	}
-	require.Less(t, float64(r.Bytes), 1.15*float64(r.Parameters))
+	got := again(out, true)
+	require.JSONEq(t, f.Metadata["fidelity"], marshal(got))
+
+	shifts, ok := f.Get(vit.ContextPrefix + "blocks.1.mlp.fc2.shift")
+	require.True(t, ok)
+	for i := range shifts.Data[1:] {
+		shifts.Data[1+i]-- // to the right: every scale of the layer twice
+	}
+	delete(f.Metadata, "sha256")
+	var b bytes.Buffer
+	require.NoError(t, safetensors.WriteChecked(&b, f.Metadata, f.Tensors))
+	require.NoError(t, os.WriteFile(out, b.Bytes(), 0o644))
+	damaged := again(out, false)
+	require.False(t, faithful(damaged), "%+v", damaged)
+	require.Less(t, damaged.MeanCentred, stated.MeanCentred)
 }

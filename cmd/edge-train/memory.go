@@ -6,6 +6,7 @@ import (
 	_ "image/gif" // formats for image.DecodeConfig
 	_ "image/jpeg"
 	_ "image/png"
+	"math"
 	"os"
 	"runtime/debug"
 
@@ -28,6 +29,7 @@ type memoryPlan struct {
 	batches int64 // the loader's
 	decode  int64 // pictures being decoded
 	eval    int64 // --eval
+	report  int64 // what the report shows, see planReport
 	trainer int64
 	cache   int64 // decoded pictures that may be kept
 
@@ -40,19 +42,27 @@ const (
 	programBytes = 10 << 20 // the binary's pages that are in use, stacks, the runtime's own
 	garbageBytes = 6 << 20  // the heap may grow by this between two collections
 	lateBytes    = 2 << 20  // and by this while one is under way
+	shortGarbage = 1 << 19  // pictures decoded between two collections where memory is short
 	perPicture   = 64       // bytes of the lists for a picture, beside its path
 )
 
 // need is what the run takes beside the cache.
 func (m memoryPlan) need() int64 {
-	return m.base + m.lists + m.batches + m.decode + m.eval + m.trainer
+	return m.base + m.lists + m.batches + m.decode + m.eval + m.report + m.trainer
 }
 
-// share plans a run of c over set within budget bytes, 0 for any, with judged pictures to probe it on. What costs the
-// least speed is given up first: the plans of jepa.Plans in their order up to where batches would be cut, then batches
-// prepared ahead and goroutines that decode, then the rest of the plans, then all preparing ahead. If nothing fits, the
-// error names the least budget that would.
-func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, budget int64) (memoryPlan, error) {
+// limit is the memory that a run may take.
+type limit struct {
+	bytes int64 // 0: any
+	asked bool  // by --memory: make use of it. What the machine has free is not all taken if it makes hardly any difference
+}
+
+// share plans a run of c over set within a limit, with judged pictures to probe it on. What costs the least speed is given
+// up first: the plans of jepa.Plans in their order up to where batches would be cut, then batches prepared ahead and
+// goroutines that decode, then the rest of the plans, then all preparing ahead. If nothing fits, the error names the least
+// budget that would.
+func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, limit limit) (memoryPlan, error) {
+	budget := limit.bytes
 	m := memoryPlan{budget: budget, base: programBytes + garbageBytes + lateBytes}
 	for _, path := range set.Paths() {
 		m.lists += perPicture + int64(len(path))
@@ -61,19 +71,23 @@ func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged i
 		m.eval = evalBytes(c.Encoder, threads) + 4*12*d*d // one block of packed weights
 		m.eval += 2 * int64(judged) * (4*d + perPicture)  // features, which are copied once as their list grows
 	}
-	picture := decodeBytes(set.Paths(), c.Encoder.ImageSize, limits)
+	picture, size := decodeBytes(set.Paths(), c.Encoder.ImageSize, limits)
+	most := int64(math.MaxInt64) // for the trainer
+	if !limit.asked {
+		most = jepa.Footprint(c, jepa.Thrifty(c, threads), threads)
+	}
 	// try plans for a loader of that size, and says whether it all fits.
 	try := func(slots, workers int) (ok bool) {
 		m.slots, m.workers = slots, workers
-		m.batches, m.decode, m.trainer = data.LoaderBytes(c.Batch, c.Encoder.ImageSize, slots), int64(workers)*picture, 0
-		left := int64(0) // any
+		m.batches, m.decode, m.trainer = data.LoaderBytes(c.Batch, c.PictureViews(), c.Encoder.ImageSize, slots), int64(workers)*picture, 0
+		left := most
 		if budget > 0 {
-			left = max(1, budget-m.need())
+			left = min(most, max(1, budget-m.need()))
 		}
 		m.plan, m.trainer, ok = jepa.Fit(c, threads, left)
 		return ok
 	}
-	whole := func() bool { return m.plan.Micro == c.Batch || c.VarianceWeight == 0 }
+	whole := func() bool { return m.plan.Micro == c.Batch || c.VarianceWeight == 0 && c.SIGRegWeight == 0 }
 	ok := try(data.DefaultSlots, threads) && whole()
 	for workers := threads; !ok && workers > 0; workers /= 2 {
 		ok = try(2, workers) && whole()
@@ -82,7 +96,7 @@ func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged i
 		return m, cli.Usagef("training takes %s at least, and the memory allowed is %s: raise --memory to %s or more, lower --batch (now %d) or --image-size, or take a smaller --preset",
 			cli.Bytes(m.need()), cli.Bytes(budget), ceilMiB(m.need()), c.Batch)
 	}
-	if budget > 0 {
+	if dear := pixelMACs*size*float64(c.Batch) > cheapDecoding*jepa.MACs(c); budget > 0 && (dear || limit.asked) {
 		m.cache = (budget - m.need()) / 4 * 3
 	}
 	return m, nil
@@ -95,45 +109,50 @@ const (
 	headersRead   = 32 // pictures that decodeBytes looks at
 	decodedBytes  = 8  // a pixel: the decoder's planes and the RGB picture
 	largestFactor = 2  // over the largest of those pictures
+
+	pixelMACs     = 500      // multiply-adds that take as long as decoding a pixel, about
+	cheapDecoding = 1.0 / 32 // share of a step that decoding its pictures may take before they are worth keeping
 )
 
-// decodeBytes is what decoding a picture may take, guessed from the headers of a few of them.
-func decodeBytes(paths []string, size int, limits pixels.Limits) int64 {
-	most := int64(0)
+// decodeBytes is what decoding a picture may take, guessed from the headers of a few of them, and how many pixels they
+// have on average.
+func decodeBytes(paths []string, size int, limits pixels.Limits) (most int64, average float64) {
 	n := min(headersRead, len(paths))
 	for i := range n {
-		bytes, err := headerBytes(paths[i*len(paths)/n], size)
+		bytes, pixels, err := headerBytes(paths[i*len(paths)/n], size)
 		if err == nil {
 			most = max(most, bytes)
+			average += float64(pixels) / float64(n)
 		}
 	}
 	if limits.MaxBytes > 0 {
 		most = min(most, limits.MaxBytes)
 	}
-	return largestFactor * most
+	return largestFactor * most, average
 }
 
-// headerBytes is what the header of a picture says that decoding takes. A JPEG is decoded at a half, a quarter or an
-// eighth as long as that leaves four times as many pixels a side as the network sees.
-func headerBytes(path string, size int) (int64, error) {
+// headerBytes is what the header of a picture says that decoding takes, and its pixels. A JPEG is decoded at a half, a
+// quarter or an eighth as long as that leaves four times as many pixels a side as the network sees.
+func headerBytes(path string, size int) (bytes, pixels int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	c, format, err := image.DecodeConfig(f)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	w, h := int64(c.Width), int64(c.Height)
+	pixels = w * h
 	for n := 0; n < 3 && format == "jpeg" && min(w, h)/2 >= 4*int64(size); n++ {
 		w, h = w/2, h/2
 	}
-	return info.Size() + decodedBytes*w*h, nil
+	return info.Size() + decodedBytes*w*h, pixels, nil
 }
 
 // hold makes the garbage collector keep to the plan. A step allocates nothing: only decoded pictures become garbage, and
@@ -145,13 +164,26 @@ func (m memoryPlan) hold() {
 	}
 }
 
+// collect is how many bytes of pictures may be decoded between two collections of garbage: where memory is so short that
+// no batch is prepared ahead, about a photograph's.
+func (m memoryPlan) collect() int {
+	if m.slots > 1 {
+		return 0
+	}
+	return shortGarbage
+}
+
 // describe says what the plan is: in one line, and part by part if asked.
 func (m memoryPlan) describe(out *cli.Progress, c jepa.Config, threads int, parts bool) {
 	of := ""
 	if m.budget > 0 {
 		of = " of " + cli.Bytes(m.budget)
 	}
-	out.Infof("memory: %s%s, and up to %s for decoded pictures; %s; %d threads", cli.Bytes(m.need()), of, cli.Bytes(m.cache), m.plan.Describe(c), threads)
+	kept := ""
+	if m.cache > 0 {
+		kept = fmt.Sprintf(", and up to %s for decoded pictures", cli.Bytes(m.cache))
+	}
+	out.Infof("memory: %s%s%s; %s; %d threads", cli.Bytes(m.need()), of, kept, m.plan.Describe(c), threads)
 	if !parts {
 		return
 	}
@@ -163,7 +195,7 @@ func (m memoryPlan) describe(out *cli.Progress, c jepa.Config, threads int, part
 		name  string
 		bytes int64
 	}{{fmt.Sprintf("%d batches of pictures", m.slots), m.batches}, {fmt.Sprintf("decoding, %d at a time", m.workers), m.decode},
-		{"lists of pictures", m.lists}, {"evaluation", m.eval}, {"program and garbage", m.base}} {
+		{"lists of pictures", m.lists}, {"evaluation", m.eval}, {"report", m.report}, {"program and garbage", m.base}} {
 		if p.bytes > 0 {
 			out.Infof("  %10s  %s", cli.Bytes(p.bytes), p.name)
 		}

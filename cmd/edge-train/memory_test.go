@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/cli"
-	"edgejepa/internal/cpu"
 	"edgejepa/jepa"
 	"edgejepa/jepa/data"
 	"edgejepa/vit"
@@ -35,55 +33,6 @@ func reportPeak() {
 	}
 	kilo, _ := strconv.ParseInt(string(m[1]), 10, 64)
 	os.WriteFile(name, []byte(strconv.FormatInt(kilo<<10, 10)), 0o600)
-}
-
-// peakOf runs the program as a process of its own and returns its peak, and what it said.
-func peakOf(t *testing.T, args ...string) (int64, string) {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "peak")
-	c := child(t, args...)
-	c.Env = append(c.Env, "EDGE_TRAIN_PEAK="+name)
-	out, err := c.CombinedOutput()
-	require.NoError(t, err, string(out))
-	b, err := os.ReadFile(name)
-	require.NoError(t, err, string(out))
-	peak, err := strconv.ParseInt(string(b), 10, 64)
-	require.NoError(t, err)
-	return peak, string(out)
-}
-
-// The jobs of which it is promised that they train within a limit stay below it, from the first step to the last
-// checkpoint, and when they are resumed.
-func TestPeakStaysWithinMemory(t *testing.T) {
-	if testing.Short() || runtime.GOOS != "linux" {
-		t.Skip("starts processes that take seconds, and reads /proc")
-	}
-	if cpu.ISA() == "generic" {
-		t.Skip("pure Go takes the same memory, and minutes")
-	}
-	pictures := drawn(t, 16)
-	for _, j := range []struct {
-		memory string
-		limit  int64
-		args   []string
-	}{
-		{"64MiB", 64 << 20, []string{"--preset", "nano", "--max-steps", "2"}},
-		{"160MiB", 160 << 20, []string{"--preset", "tiny", "--image-size", "96", "--patch-size", "8", "--max-steps", "1"}},
-		{"48MiB", 48 << 20, []string{"--preset", "nano", "--max-steps", "2", "--precision", "f16"}},
-	} {
-		out := filepath.Join(t.TempDir(), "run")
-		args := append([]string{"pretrain", pictures, "--out", out, "--batch", "128", "--threads", "2"}, j.args...)
-		peak, said := peakOf(t, append(args, "--memory", j.memory)...)
-		require.Less(t, peak, j.limit, said)
-		require.Greater(t, peak, j.limit/2, "the plan makes use of what it is given: %s", said)
-		t.Logf("%v: peak %s of %s", j.args, cli.Bytes(peak), j.memory)
-
-		peak, said = peakOf(t, append(args, "--memory", j.memory, "--resume")...)
-		require.Less(t, peak, j.limit, said)
-		require.Contains(t, said, "resumed at step")
-	}
-	peak, said := peakOf(t, "pretrain", pictures, "--out", filepath.Join(t.TempDir(), "run"), "--preset", "nano", "--batch", "64", "--max-steps", "1")
-	require.Greater(t, peak, int64(64<<20), "the limit would be kept by anything: %s", said)
 }
 
 func TestMemoryIsRefusedByName(t *testing.T) {
@@ -149,7 +98,7 @@ func TestShareCountsDecoding(t *testing.T) {
 	c := jepa.Default(p, 0, 0)
 	c.SetSteps(1)
 	plan := func(w, h int) memoryPlan {
-		m, err := share(c, photo(w, h), pixels.Limits{}, 4, 0, 0)
+		m, err := share(c, photo(w, h), pixels.Limits{}, 4, 0, limit{asked: true})
 		require.NoError(t, err)
 		return m
 	}
@@ -158,7 +107,7 @@ func TestShareCountsDecoding(t *testing.T) {
 	require.Less(t, plan(1024, 1040).decode, int64(4*largestFactor*(decodedBytes*130*130+20_000)))
 
 	// When memory is short, fewer pictures are decoded at a time before batches are cut.
-	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, 0, large.need()-large.trainer-large.decode/2+60<<20)
+	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, 0, limit{large.need() - large.trainer - large.decode/2 + 60<<20, true})
 	require.NoError(t, err)
 	require.Equal(t, c.Batch, m.plan.Micro)
 	require.LessOrEqual(t, m.need()+m.cache, m.budget)

@@ -18,6 +18,7 @@ import (
 	"edgejepa/internal/cli"
 	"edgejepa/jepa"
 	"edgejepa/jepa/data"
+	"edgejepa/jepa/report"
 	"edgejepa/quant"
 	"edgejepa/vit"
 	"edgejepa/vit/pixels"
@@ -66,6 +67,8 @@ type plan struct {
 	init    *vit.Encoder // weights to start from, or nil
 	workers int
 	memory  memoryPlan
+	sample  *report.SampleOptions // pictures that the report shows; nil: none, and why
+	noSight string
 }
 
 // plan resolves the command line.
@@ -184,7 +187,7 @@ func (p *plan) fit(here device.Profile, asked int64, eval string) error {
 			}
 		}
 	}
-	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, judged, budget)
+	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, judged, limit{bytes: budget, asked: asked > 0})
 	return err
 }
 
@@ -192,8 +195,10 @@ func (p *plan) fit(here device.Profile, asked int64, eval string) error {
 func (p *plan) loader(step int) *data.Loader {
 	c := p.config.Run
 	return data.NewLoader(p.set, data.LoaderOptions{
-		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.memory.workers, Slots: p.memory.slots,
-		Augment: data.AugmentOptions{CropScale: c.CropScale, Flip: c.Flip, Mean: c.Encoder.Mean, Std: c.Encoder.Std},
+		Batch: c.Batch, Seed: c.Seed, Step: step, Workers: p.memory.workers, Slots: p.memory.slots, Collect: p.memory.collect(),
+		Augment: data.AugmentOptions{
+			Views: c.PictureViews(), CropScale: c.CropScale, Flip: c.Flip, Jitter: c.Jitter, Mean: c.Encoder.Mean, Std: c.Encoder.Std,
+		},
 	})
 }
 
@@ -205,7 +210,8 @@ func (p *plan) describe(out *cli.Progress, maxTime time.Duration, parts bool) {
 	if p.timed {
 		length = fmt.Sprintf("batches of %d pictures, as many as fit into %s", c.Batch, cli.Span(maxTime))
 	}
-	out.Infof("%s in %v: encoder %s parameters, predictor %s; %s", c.Preset, c.Precision, cli.Count(vit.CountParams(c.Encoder)), cli.Count(c.PredictorParams()), length)
+	out.Infof("%s in %v, %v: encoder %s parameters, %s %s; %s", c.Preset, c.Precision, c.Objective, cli.Count(vit.CountParams(c.Encoder)),
+		c.Objective.Head(), cli.Count(c.HeadParams()), length)
 	p.memory.describe(out, c, p.workers, parts)
 	if rc.Pictures < fewPictures {
 		out.Warnf("%d pictures are few: features get better with thousands", rc.Pictures)

@@ -31,6 +31,12 @@ type pretrainFlags struct {
 	evalEvery            int
 	checkpointEvery      cli.Duration
 
+	objective        string
+	sigreg           float64
+	views            int
+	projector        []int
+	maskRatio        float64
+	jitter           float64
 	predictor, loss  string
 	ema, weightDecay []float64
 	cropScale        []float64
@@ -41,6 +47,8 @@ type pretrainFlags struct {
 	targetScale      []float64
 	predictorDepth   int
 	maxMegapixels    float64
+
+	reportFlags
 }
 
 const pretrainHelp = `Learns from the pictures under PATH... (folders of any nesting, or files; labels are not needed) and writes to RUN:
@@ -49,12 +57,26 @@ const pretrainHelp = `Learns from the pictures under PATH... (folders of any nes
   metrics.jsonl            one line a logged step: loss, rates, gradient norm, images/s, RankMe, feature deviation
   checkpoint.safetensors   the whole state, and the one before it
   encoder.safetensors      context and target encoder, for probe and export
+  best.safetensors         likewise, as they were when k-NN was best (with --eval), or RankMe after the warm-up: --which best
+  report.html              curves and what the encoder sees, for a browser; --serve :8080 shows it live
 
 A lower loss does not mean better features: look at rankme and feature_std, and use --eval or the probe command, which
 compare with the same network untrained.
 
+A run that diverges, its gradient not finite or huge for 20 steps in a row, goes back to its last checkpoint and on at half
+the learning rate, three times at most; metrics.jsonl counts them as rollbacks. Without labels, consistency says of how
+many pictures another crop is found again among some hundred: it should rise above consistency_random, its start.
+
 Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
 the speed is measured first and the schedule is laid out to end in time.
+
+--objective says what is learned by; the encoder and what comes out are the same:
+
+  ijepa    predict the features of hidden blocks from what is visible; --variance-weight and --sigreg-weight hold against
+           collapse
+  lejepa   equal features for random views of a picture, all of them together normally distributed (SIGReg)
+  byol     predict the slowly following features of one view from those of another
+  mae      draw the hidden three quarters of a picture's patches
 
 --precision says in what numbers the network is trained; it belongs to the run as --lr does:
 
@@ -118,6 +140,9 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
 	fs.Var(&f.logFormat, "log-format", "auto, text or json")
 
+	f.reportFlags.add(fs)
+
+	fs.StringVar(&f.objective, "objective", jepa.IJEPA.String(), "what is learned by: ijepa, lejepa, byol or mae")
 	fs.StringVar(&f.predictor, "predictor", jepa.PredictorViT, "predictor: vit or mlp")
 	fs.IntVar(&f.predictorDepth, "predictor-depth", 0, "blocks of the predictor (default: the preset's)")
 	fs.StringVar(&f.loss, "loss", jepa.LossSmoothL1, "smooth_l1 (the official code's) or l2 (the paper's)")
@@ -125,8 +150,13 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.Float64SliceVar(&f.weightDecay, "weight-decay", nil, "weight decay, first,last (default 0.05,0.05)")
 	fs.Float64Var(&f.clip, "clip", 1, "bound on the gradient's norm; 0: none")
 	fs.Float64Var(&f.variance, "variance-weight", 0.1, "weight of the term against collapse; 0: the paper's loss alone")
+	fs.Float64Var(&f.sigreg, "sigreg-weight", 0, "weight of the term that makes features normally distributed (default 0, in lejepa 0.05)")
+	fs.IntVar(&f.views, "views", 0, "lejepa: views of a picture (default 2)")
+	fs.IntSliceVar(&f.projector, "projector", nil, "lejepa, byol: hidden and output width of the projector (default 512,64)")
+	fs.Float64Var(&f.maskRatio, "mask-ratio", 0, "mae: share of the patches that is hidden (default 0.75)")
 	fs.Float64SliceVar(&f.cropScale, "crop-scale", nil, "share of a picture's area that a crop takes, least,most (default 0.3,1)")
 	fs.BoolVar(&f.flip, "flip", true, "mirror half of the crops; --flip=false for text or X-rays")
+	fs.Float64Var(&f.jitter, "jitter", 0, "strength of random changes of brightness, contrast and saturation (default 0, in lejepa and byol 0.4)")
 	fs.IntVar(&f.targets, "targets", 4, "target blocks a picture")
 	fs.Float64SliceVar(&f.targetScale, "target-scale", nil, "share of the patches that a target block covers, least,most (default 0.15,0.2)")
 	fs.BoolVar(&f.equalMasks, "equal-context", true, "cut the contexts of a batch to the shortest, at random: more pictures a second")
@@ -173,6 +203,15 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 		}
 	}
 	var bad error
+	set("objective", func() {
+		o, err := jepa.ParseObjective(f.objective)
+		if err != nil {
+			bad = cli.Usagef("--objective: %v", err)
+		}
+		if o != c.Objective {
+			c.SetObjective(o)
+		}
+	})
 	set("precision", func() {
 		p, err := vit.ParsePrecision(f.precision)
 		if err != nil {
@@ -200,6 +239,17 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 	set("loss", func() { c.Loss = f.loss })
 	set("clip", func() { c.Clip = f.clip })
 	set("variance-weight", func() { c.VarianceWeight = f.variance })
+	set("sigreg-weight", func() { c.SIGRegWeight = f.sigreg })
+	set("views", func() { c.Views = f.views })
+	set("mask-ratio", func() { c.MaskRatio = f.maskRatio })
+	set("jitter", func() { c.Jitter = f.jitter })
+	set("projector", func() {
+		if len(f.projector) != 2 {
+			bad = cli.Usagef("--projector takes two values with a comma")
+			return
+		}
+		c.Projector = [2]int(f.projector)
+	})
 	set("flip", func() { c.Flip = f.flip })
 	set("targets", func() { c.Masks.Targets = f.targets })
 	set("equal-context", func() { c.Masks.EqualContext = f.equalMasks })

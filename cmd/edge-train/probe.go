@@ -50,6 +50,7 @@ type probeReport struct {
 
 type probeFlags struct {
 	model, data, test string
+	which             string
 	asJSON, quiet     bool
 	threads           int
 	seed              uint64
@@ -72,6 +73,7 @@ nothing, whatever its loss. Both encoders of a run are judged, the context encod
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.model, "model", "m", "", "folder of a run, or a model file (f32 or f16)")
+	fs.StringVar(&f.which, "which", "last", "encoders of a run: last or best")
 	fs.StringVarP(&f.data, "data", "d", "", "labelled pictures to learn from")
 	fs.StringVar(&f.test, "test", "", "labelled pictures to judge on (default: a fifth of --data)")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -182,7 +184,11 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 	if f.model == "" || f.data == "" {
 		return cli.Usagef("probe needs --model and --data (try edge-train probe --help)")
 	}
-	m, err := openRun(f.model, f.maxMegapixels, f.threads)
+	model, err := whichModel(f.model, f.which)
+	if err != nil {
+		return err
+	}
+	m, err := openRun(model, f.maxMegapixels, f.threads)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ representation of hidden blocks of a picture from the rest. No labels, no networ
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return cli.Usagef("%w (try %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(pretrainCommand(io), probeCommand(io), exportCommand(io), demoCommand(io), deviceCommand(io))
+	root.AddCommand(pretrainCommand(io), probeCommand(io), exportCommand(io), reportCommand(io), demoCommand(io), deviceCommand(io))
 	return cli.Report(ctx, stderr, "edge-train", usage(root.ExecuteContext(ctx)))
 }
 

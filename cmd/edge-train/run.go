@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -28,7 +27,6 @@ const (
 	defaultCheckpointEvery = 10 * time.Minute
 	logEvery               = 10 * time.Second // between two lines of metrics.jsonl, at most
 	defaultEvals           = 10               // evaluations of a run with --eval, beside the one at its start
-	maxSkips               = 50               // steps in a row without a finite gradient that end a run
 )
 
 // training is a run under way.
@@ -41,17 +39,25 @@ type training struct {
 	progress *cli.Progress
 	pace     *device.Pace
 	lines    *durable.Lines
-	judge    *judge // nil without --eval
+	judge    *judge    // nil without --eval
+	report   *reporter // nil without a report
+	plan     *plan
 	every    time.Duration
 	deadline time.Time // zero: none
 
-	collapsed bool
-	skips     int // steps passed over, in a row
-	paced     bool
-	begun     time.Time
-	logged    time.Time
-	loggedAt  int // step of the last line
-	saved     time.Time
+	stopOnCollapse bool
+	collapsed      bool
+	best           float64 // figure of the encoders in best.safetensors; -Inf: there are none
+	skips          int     // steps passed over, in a row
+	bad            int     // steps without a sound gradient, in a row
+	unsound        bool    // the state is not worth saving
+	paced          bool
+	begun          time.Time
+	startedAt      int // step
+	logged         time.Time
+	loggedAt       int           // step of the last line
+	rested         time.Duration // since then, to cool
+	saved          time.Time
 }
 
 // number is a figure that may not be finite, which JSON writes as null.
@@ -79,7 +85,16 @@ type metrics struct {
 	RankMe          number `json:"rankme"`
 	SkippedSteps    int    `json:"skipped_steps"`
 	Temperature     number `json:"temperature,omitempty"` // °C, where there is a sensor
-	*judgement             // with --eval
+	Rested          number `json:"rested,omitempty"`      // share of the time, to cool
+	RollBacks       int    `json:"rollbacks,omitempty"`   // to a checkpoint, after divergence: each halved the rate
+
+	// Percent of the report's pictures that another crop of the same is nearest to, and the same before training: an estimate
+	// without labels.
+	Consistency       *number `json:"consistency,omitempty"`
+	ConsistencyRandom *number `json:"consistency_random,omitempty"`
+
+	Best       string `json:"best,omitempty"` // the figure, knn or rankme, by which best.safetensors was written at this step
+	*judgement        // with --eval
 }
 
 // errStopped ends a run at its --max-time.
@@ -91,6 +106,15 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	progress := cli.NewProgress(io.err, "step", f.logFormat, f.quiet)
 	p, err := f.plan(flags.Changed, paths, progress)
 	if err != nil {
+		return err
+	}
+	listen := ""
+	if f.serve != "" {
+		if listen, err = serveAddress(f.serve); err != nil {
+			return err
+		}
+	}
+	if err := p.planReport(f.reportFlags, f.eval); err != nil {
 		return err
 	}
 	p.describe(progress, time.Duration(f.maxTime), f.dryRun)
@@ -113,6 +137,14 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		return err
 	}
 	defer lock.Unlock()
+	if listen != "" {
+		s, err := serve(f.out, listen)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.announce(progress)
+	}
 	p.memory.hold()
 	pool := parallel.New(p.workers)
 	defer pool.Close()
@@ -120,7 +152,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err != nil {
 		return cli.Usage(err)
 	}
-	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, every: time.Duration(f.checkpointEvery)}
+	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, plan: p, every: time.Duration(f.checkpointEvery), stopOnCollapse: f.stopOnCollapse}
 	t.pace = device.NewPace(f.maxTemperature, func(s string) { progress.Warnf("%s", s) })
 	p.set.Cache(p.memory.cache)
 	if f.maxTime > 0 {
@@ -152,9 +184,19 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if t.lines, err = durable.AppendLines(filepath.Join(f.out, metricsFile)); err != nil {
 		return err
 	}
-	defer t.lines.Close()
+	defer func() { t.lines.Close() }()
+	if f.report {
+		t.report = newReporter(f.out, p, tr.Context, pool, progress)
+	}
+	if err := t.remember(); err != nil {
+		return err
+	}
 	t.loader = p.loader(tr.Done())
-	defer t.loader.Close()
+	defer func() {
+		if t.loader != nil {
+			t.loader.Close()
+		}
+	}()
 	if err := t.leave(ctx, t.loop(ctx)); err != nil {
 		return err
 	}
@@ -248,10 +290,13 @@ func (t *training) restore() (bool, error) {
 // loop trains until the last step, the deadline, an interruption or an error.
 func (t *training) loop(ctx context.Context) error {
 	c := t.config.Run
+	if t.report != nil {
+		t.report.look(ctx, t.trainer.Done(), lookGrace)
+	}
 	t.begun = time.Now()
-	t.logged, t.saved, t.loggedAt = t.begun, t.begun, t.trainer.Done()
+	t.logged, t.saved, t.loggedAt, t.startedAt = t.begun, t.begun, t.trainer.Done(), t.trainer.Done()
 	if t.judge != nil && t.trainer.Done() == 0 {
-		if err := t.log(ctx, jepa.Stats{}, true); err != nil {
+		if err := t.log(ctx, jepa.Stats{}, true, false); err != nil {
 			return err
 		}
 	}
@@ -263,15 +308,29 @@ func (t *training) loop(ctx context.Context) error {
 		begun := time.Now()
 		st := t.trainer.Step(b.Pixels)
 		t.rest(ctx, time.Since(begun))
-		if err := t.watch(st); err != nil {
-			return err
+		if t.watch(st) != nil {
+			if err := t.goBack(); err != nil {
+				return err
+			}
+			continue
 		}
 		last := st.Step == c.Steps
 		eval := t.judge != nil && (st.Step%t.judge.every == 0 || last)
 		now := time.Now()
-		if last || eval || st.Step == 1 || now.Sub(t.logged) >= logEvery {
-			if err := t.log(ctx, st, eval); err != nil {
+		saving := now.Sub(t.saved) >= t.every && t.bad == 0
+		if last || eval || saving || st.Step == 1 || now.Sub(t.logged) >= logEvery {
+			due := t.report != nil && !last && t.report.due(now)
+			switch {
+			case due:
+				t.report.look(ctx, st.Step, 0)
+			case t.report != nil && last:
+				t.report.look(ctx, st.Step, lookGrace)
+			}
+			if err := t.log(ctx, st, eval, last || saving); err != nil {
 				return err
+			}
+			if due {
+				t.show(now)
 			}
 		}
 		t.progress.Update(cli.Status{Done: int64(st.Step), Total: int64(c.Steps), Images: int64(st.Step) * int64(c.Batch), Loss: st.Loss})
@@ -281,7 +340,7 @@ func (t *training) loop(ctx context.Context) error {
 			return context.Cause(ctx)
 		case !t.deadline.IsZero() && now.After(t.deadline):
 			return errStopped
-		case now.Sub(t.saved) >= t.every:
+		case saving:
 			if err := t.save(); err != nil {
 				return err
 			}
@@ -297,46 +356,35 @@ func (t *training) rest(ctx context.Context, work time.Duration) {
 		case <-ctx.Done():
 		case <-time.After(rest):
 		}
+		t.rested += rest
 	}
 }
 
-// watch warns of steps that were passed over, and ends a run that has diverged for good.
-func (t *training) watch(st jepa.Stats) error {
-	if !st.Skipped {
-		t.skips = 0
-		return nil
-	}
-	if t.skips++; t.skips == 1 {
-		t.progress.Warnf("step %d: the gradient is not finite; the step is passed over", st.Step)
-	}
-	if t.skips == maxSkips {
-		return fmt.Errorf("the gradient has not been finite for %d steps: the run has diverged; start again with a lower --lr (now %g)", maxSkips, t.config.Run.LR)
-	}
-	return nil
-}
-
-// log writes one line of metrics, and warns when the features collapse.
-func (t *training) log(ctx context.Context, st jepa.Stats, eval bool) error {
+// log writes one line of metrics, keeps the encoders if they are the best and this is a time to save, and warns when the
+// features collapse.
+func (t *training) log(ctx context.Context, st jepa.Stats, eval, saving bool) error {
 	c, now := t.config.Run, time.Now()
 	epochs := float64(t.trainer.Done()) * float64(c.Batch) / float64(t.config.Pictures)
 	m := metrics{
 		Step: t.trainer.Done(), Epoch: number(epochs),
 		Loss: number(st.Loss), VarianceLoss: number(st.Variance), LR: number(st.LR), WeightDecay: number(st.WeightDecay),
 		EMA: number(st.EMA), GradNorm: number(st.GradNorm), SkippedSteps: t.trainer.Skipped(),
-		Temperature: number(t.pace.Heat().Celsius),
+		Temperature: number(t.pace.Heat().Celsius), RollBacks: t.trainer.Halvings(),
 	}
 	if steps := m.Step - t.loggedAt; steps > 0 {
 		perSecond := float64(steps*c.Batch) / now.Sub(t.logged).Seconds()
 		m.ImagesPerSecond = number(perSecond)
+		m.Rested = number(t.rested.Seconds() / now.Sub(t.logged).Seconds())
 		if !t.paced && now.Sub(t.begun) >= logEvery && steps > 1 {
 			t.paced = true
 			t.progress.Infof("an epoch takes about %s", cli.Span(time.Duration(float64(t.config.Pictures)/perSecond*float64(time.Second))))
 		}
 	}
+	var collapse error
 	if x, n, d := t.trainer.Recent(); n >= 2 {
 		f := probe.Features{X: x, N: n, D: d}
 		m.RankMe, m.FeatureStd = number(probe.RankMe(t.pool, f)), number(probe.FeatureStd(f))
-		t.warnOfCollapse(m)
+		collapse = t.warnOfCollapse(m)
 	}
 	if eval {
 		j, err := t.judge.judge(ctx)
@@ -347,23 +395,16 @@ func (t *training) log(ctx context.Context, st jepa.Stats, eval bool) error {
 		t.progress.Infof("step %d: linear probe %.2f %% (untrained %.2f), k-NN %.2f %% (untrained %.2f), RankMe %.1f",
 			m.Step, j.Linear, j.LinearRandom, j.KNN, j.KNNRandom, float64(m.RankMe))
 	}
-	t.logged, t.loggedAt = time.Now(), m.Step
-	return t.lines.Append(m)
-}
-
-// warnOfCollapse says once, plainly, when the features of different pictures have become alike. The limits are those at
-// which public runs of this size were past saving; healthy ones stay a factor of ten away.
-func (t *training) warnOfCollapse(m metrics) {
-	if m.Step < 50 {
-		return
+	if t.report != nil {
+		t.report.note(&m)
 	}
-	collapsed := m.RankMe < 1.5 || m.FeatureStd < 1e-3
-	if collapsed && !t.collapsed {
-		t.progress.Warnf("step %d: COLLAPSE: features of different pictures are all but equal (RankMe %.2f, feature_std %.5f). "+
-			"The loss means nothing now. Start again with a lower --lr, a higher --variance-weight or a larger --batch.",
-			m.Step, float64(m.RankMe), float64(m.FeatureStd))
+	if eval || saving {
+		if err := t.keepBest(&m); err != nil {
+			return err
+		}
 	}
-	t.collapsed = collapsed
+	t.logged, t.loggedAt, t.rested = time.Now(), m.Step, 0
+	return errors.Join(t.lines.Append(m), collapse)
 }
 
 // save writes a checkpoint. The log is flushed first, so that it covers what the checkpoint has; a log that cannot be
@@ -376,11 +417,21 @@ func (t *training) save() error {
 // leave ends the run for any reason, nil being that it is done: checkpoint and encoders are written in every case.
 func (t *training) leave(ctx context.Context, reason error) error {
 	t.progress.Finish()
+	if t.unsound {
+		t.progress.Infof("the last checkpoint is kept as it was")
+		if t.report != nil {
+			t.report.write(t.trainer.Done(), 0, false)
+		}
+		return reason
+	}
 	saving := t.save()
 	if saving == nil {
 		saving = durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, t.trainer.WriteEncoders)
 	}
 	done, steps := t.trainer.Done(), t.config.Run.Steps
+	if t.report != nil {
+		t.report.finish(ctx, done)
+	}
 	switch {
 	case saving != nil:
 	case reason == nil:

@@ -26,10 +26,12 @@ const (
 	metricsFile    = "metrics.jsonl"
 	checkpointFile = "checkpoint.safetensors"
 	encoderFile    = "encoder.safetensors"
+	bestFile       = "best.safetensors"
+	reportFile     = "report.html"
 )
 
 // runFiles are all of them.
-var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile}
+var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, reportFile}
 
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")

@@ -19,6 +19,7 @@ const (
 	PurposeProbe                        // splits and sampling when an encoder is judged
 	PurposeDemo                         // the drawn picture set; a = class, b = picture
 	PurposeCalibrate                    // which pictures calibrate a quantised encoder
+	PurposeSlice                        // directions on which features are projected; a = step, b = direction
 )
 
 const gamma = 0x9e3779b97f4a7c15 // 2^64 / golden ratio, odd

@@ -8,11 +8,14 @@ import (
 	"edgejepa/vit/pixels"
 )
 
-// AugmentOptions are the random resized crop of I-JEPA (torchvision's RandomResizedCrop), a flip and the normalisation.
+// AugmentOptions are the random resized crop of I-JEPA (torchvision's RandomResizedCrop), a flip, changes of colour and the
+// normalisation.
 type AugmentOptions struct {
+	Views      int        // of a picture, each drawn for itself; zero means 1
 	CropScale  [2]float64 // share of the picture's area, drawn uniformly; zero means [0.3, 1]
 	CropAspect [2]float64 // width over height, drawn uniformly in its logarithm; zero means [3/4, 4/3]
 	Flip       bool       // mirror every second picture
+	Jitter     float64    // strength of changes of brightness, contrast and saturation, 0 to 1; see jitter
 	Mean, Std  [3]float32
 }
 
@@ -23,6 +26,7 @@ func (o AugmentOptions) withDefaults() AugmentOptions {
 	if o.CropAspect == [2]float64{} {
 		o.CropAspect = [2]float64{3.0 / 4, 4.0 / 3}
 	}
+	o.Views = max(1, o.Views)
 	return o
 }
 
@@ -47,16 +51,26 @@ func NewAugmenter(size int, o AugmentOptions) *Augmenter {
 	}
 }
 
-// Augment writes to dst [3, size, size] the crop that picture number index takes in an epoch, scaled (bilinear,
-// antialiased), perhaps mirrored, and normalised. It is a function of the picture, seed, epoch and index.
+// viewBit is the first bit of a stream's index that counts views; below it are pictures.
+const viewBit = 48
+
+// Augment writes to dst [views, 3, size, size] the crops that picture number index takes in an epoch, scaled (bilinear,
+// antialiased), perhaps mirrored, perhaps changed in colour, and normalised. Each is a function of the picture, seed,
+// epoch, index and the number of the view.
 func (a *Augmenter) Augment(dst []float32, img pixels.Image, seed, epoch, index uint64) {
-	s := rng.New(seed, rng.PurposeCrop, epoch, index)
-	box := a.box(&s, img.W, img.H)
-	a.resizer.Resize(&a.crop, img, box, a.size, a.size, pixels.Bilinear)
-	if a.options.Flip && s.Uint64()>>63 == 1 {
-		mirror(a.crop)
+	for v := range a.options.Views {
+		s := rng.New(seed, rng.PurposeCrop, epoch, index|uint64(v)<<viewBit)
+		box := a.box(&s, img.W, img.H)
+		a.resizer.Resize(&a.crop, img, box, a.size, a.size, pixels.Bilinear)
+		if a.options.Flip && s.Uint64()>>63 == 1 {
+			mirror(a.crop)
+		}
+		if a.options.Jitter > 0 {
+			jitter(&s, a.crop.Pix, a.options.Jitter)
+		}
+		n := 3 * a.size * a.size
+		a.pre.Normalize(dst[v*n:(v+1)*n], a.crop)
 	}
-	a.pre.Normalize(dst, a.crop)
 }
 
 // box draws a crop with whole pixels as edges. Ten draws of area and aspect are tried for one that fits; failing that

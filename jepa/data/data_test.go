@@ -64,7 +64,9 @@ var augment = AugmentOptions{CropScale: [2]float64{0.3, 1}, Flip: true, Mean: pi
 
 // stream returns a copy of batches [step, step+n).
 func stream(t testing.TB, s *Set, o LoaderOptions, n int) []Batch {
-	o.Augment = augment
+	if o.Augment == (AugmentOptions{}) {
+		o.Augment = augment
+	}
 	l := NewLoader(s, o)
 	defer l.Close()
 	var out []Batch

@@ -17,6 +17,7 @@ type LoaderOptions struct {
 	Step    int // the number of the first batch: 0, or where a run is resumed
 	Workers int // goroutines that decode and crop; 0 means one a processor
 	Slots   int // batches in memory: the one in use and those that are prepared meanwhile; 0 means DefaultSlots
+	Collect int // bytes of pictures after which the workers collect garbage; 0 leaves that to the runtime
 	Augment AugmentOptions
 }
 
@@ -24,7 +25,7 @@ type LoaderOptions struct {
 type Batch struct {
 	Step   int
 	Epoch  int
-	Pixels []float32 // [B, 3, S, S]
+	Pixels []float32 // [B, V, 3, S, S] with the views of a picture, one unless more are asked for
 	Index  []int     // [B] the picture drawn for each row
 }
 
@@ -32,8 +33,8 @@ type Batch struct {
 const DefaultSlots = 3
 
 // LoaderBytes is the memory a loader takes for its batches.
-func LoaderBytes(batch, imageSize, slots int) int64 {
-	return int64(slots) * int64(batch) * (4*3*int64(imageSize)*int64(imageSize) + 8)
+func LoaderBytes(batch, views, imageSize, slots int) int64 {
+	return int64(slots) * int64(batch) * (4*3*int64(views)*int64(imageSize)*int64(imageSize) + 8)
 }
 
 // errClosed is what Next returns after Close.
@@ -52,6 +53,7 @@ type Loader struct {
 	free   chan *slot
 	jobs   chan job
 	done   chan struct{}
+	waste  atomic.Int64 // bytes of pictures since the last collection
 	wg     sync.WaitGroup
 	closed sync.Once
 }
@@ -90,7 +92,7 @@ func NewLoader(set *Set, o LoaderOptions) *Loader {
 	size := set.options.ImageSize
 	for i := range l.ring {
 		l.ring[i] = &slot{
-			batch: Batch{Pixels: make([]float32, o.Batch*3*size*size), Index: make([]int, o.Batch)},
+			batch: Batch{Pixels: make([]float32, o.Batch*max(1, o.Augment.Views)*3*size*size), Index: make([]int, o.Batch)},
 			round: make([]uint64, o.Batch), ready: make(chan struct{}, 1),
 		}
 		l.free <- l.ring[i]
@@ -194,7 +196,7 @@ func (l *Loader) work() {
 		case <-l.done:
 			return
 		case j := <-l.jobs:
-			l.make(a, j)
+			l.collect(l.make(a, j))
 			if j.slot.missing.Add(-1) == 0 {
 				j.slot.ready <- struct{}{} // has room: a slot is one batch at a time
 			}
@@ -202,8 +204,18 @@ func (l *Loader) work() {
 	}
 }
 
-// make fills a row. A picture that is met again in a batch, since the set is small, gets another crop.
-func (l *Loader) make(a *Augmenter, j job) {
+// collect counts bytes that have become garbage. Beside a heap of hundreds of megabytes that stay, the runtime would let
+// some per cent of that pile up.
+func (l *Loader) collect(bytes int) {
+	if l.options.Collect > 0 && l.waste.Add(int64(bytes)) >= int64(l.options.Collect) {
+		l.waste.Store(0)
+		runtime.GC()
+	}
+}
+
+// make fills a row, and returns the size of the picture. A picture that is met again in a batch, since the set is small,
+// gets another crop.
+func (l *Loader) make(a *Augmenter, j job) int {
 	b := &j.slot.batch
 	index := b.Index[j.row]
 	img, err := l.set.readable(index)
@@ -211,9 +223,10 @@ func (l *Loader) make(a *Augmenter, j job) {
 		j.slot.mu.Lock()
 		j.slot.err = err
 		j.slot.mu.Unlock()
-		return
+		return 0
 	}
 	size := len(b.Pixels) / len(b.Index)
 	key := uint64(index) + j.slot.round[j.row]*uint64(l.set.Len())
 	a.Augment(b.Pixels[j.row*size:(j.row+1)*size], img, l.options.Seed, uint64(b.Epoch), key)
+	return len(img.Pix)
 }

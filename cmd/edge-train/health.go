@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"edgejepa/internal/cli"
+	"edgejepa/internal/durable"
+	"edgejepa/jepa"
+	"edgejepa/jepa/report"
+)
+
+const (
+	badSteps    = 20 // steps in a row without a sound gradient at which a run has diverged
+	mostReturns = 3  // times that a run which diverged goes back
+)
+
+// soundNorm is a gradient's norm, in units of the bound that clips it, up to which it is sound. Runs that learn stay below 10.
+// Tests lower it: it takes much to make a run diverge.
+var soundNorm = 100.0
+
+var (
+	errDiverged  = errors.New("the run has diverged")
+	errCollapsed = errors.New("the features have collapsed (--stop-on-collapse): start again with a lower --lr, a higher --variance-weight or a larger --batch")
+)
+
+// watch warns of steps that were passed over, and returns errDiverged when the gradient has not been sound for long. That
+// depends on the steps alone, so a run that is resumed finds the same, unless it was interrupted in the midst of them.
+func (t *training) watch(st jepa.Stats) error {
+	if st.Skipped && t.skips == 0 {
+		t.progress.Warnf("step %d: the gradient is not finite; the step is passed over", st.Step)
+	}
+	t.skips++
+	if !st.Skipped {
+		t.skips = 0
+	}
+	t.bad++
+	if !st.Skipped && st.GradNorm <= soundNorm*max(t.config.Run.Clip, 1) {
+		t.bad = 0
+	}
+	if t.bad >= badSteps {
+		return errDiverged
+	}
+	return nil
+}
+
+// goBack returns a run that has diverged to its last checkpoint, or to its start, and goes on at half the learning rate.
+// The new state is saved at once: the halved rate belongs to it.
+func (t *training) goBack() error {
+	t.unsound = true
+	if t.trainer.Halvings() == mostReturns {
+		return fmt.Errorf("the gradient has not been sound for %d steps, for the %s time: %w; start again with a lower --lr (it was %g)",
+			badSteps, ordinal(mostReturns+1), errDiverged, t.config.Run.LR)
+	}
+	at, halvings := t.trainer.Done(), t.trainer.Halvings()
+	t.loader.Close()
+	t.loader = nil
+	runtime.GC() // the next loader needs as much again
+	if err := t.lines.Close(); err != nil {
+		return err
+	}
+	found, err := t.restore()
+	if err != nil {
+		return err
+	}
+	if !found {
+		t.trainer.Init()
+		if t.plan.init != nil {
+			if err := t.trainer.InitFrom(t.plan.init); err != nil {
+				return err
+			}
+		}
+	}
+	for t.trainer.Halvings() <= halvings {
+		t.trainer.HalveRate()
+	}
+	lines, err := durable.AppendLines(filepath.Join(t.dir, metricsFile))
+	if err != nil {
+		return err
+	}
+	t.lines = lines
+	t.loader = t.plan.loader(t.trainer.Done())
+	t.bad, t.skips, t.unsound = 0, 0, false
+	t.loggedAt = t.trainer.Done()
+	t.progress.Warnf("step %d: DIVERGENCE: the gradient has not been sound for %d steps. Going back to step %d, and on with 1/%d of the learning rate",
+		at, badSteps, t.trainer.Done(), 1<<t.trainer.Halvings())
+	return t.save()
+}
+
+func ordinal(n int) string {
+	if n <= 4 {
+		return [...]string{"0th", "first", "second", "third", "fourth"}[n]
+	}
+	return fmt.Sprintf("%dth", n)
+}
+
+// warnOfCollapse says once, plainly, when the features of different pictures have become alike, and returns errCollapsed if
+// that is to end the run.
+func (t *training) warnOfCollapse(m metrics) error {
+	if m.Step < report.CollapseFrom {
+		return nil
+	}
+	collapsed := report.Collapsed(m.Step, float64(m.RankMe), float64(m.FeatureStd))
+	if collapsed && !t.collapsed {
+		t.progress.Warnf("step %d: COLLAPSE: features of different pictures are all but equal (RankMe %.2f, feature_std %.5f). "+
+			"The loss means nothing now. Start again with a lower --lr, a higher --variance-weight or a larger --batch.",
+			m.Step, float64(m.RankMe), float64(m.FeatureStd))
+	}
+	t.collapsed = collapsed
+	if collapsed && t.stopOnCollapse {
+		return errCollapsed
+	}
+	return nil
+}
+
+// keepBest writes the encoders as they are to best.safetensors if they are better than all before: by k-NN with --eval, else
+// by RankMe, and then only after the warm-up, through which untrained features have a high rank too. It notes the figure's
+// name in the line.
+func (t *training) keepBest(m *metrics) error {
+	name, score := "rankme", float64(m.RankMe)
+	switch {
+	case m.judgement != nil:
+		name, score = "knn", m.KNN
+	case t.judge != nil || m.Step <= t.config.Run.Warmup || t.collapsed:
+		return nil
+	}
+	if m.Step == 0 || !(score > t.best) {
+		return nil
+	}
+	if err := durable.WriteFile(filepath.Join(t.dir, bestFile), 0o644, t.trainer.WriteEncoders); err != nil {
+		return err
+	}
+	t.best, m.Best = score, name
+	return nil
+}
+
+// remember finds in the log what a resumed run has to know of its past.
+func (t *training) remember() error {
+	t.best = math.Inf(-1)
+	lines, err := report.ReadMetrics(filepath.Join(t.dir, metricsFile))
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		switch l.Best {
+		case "knn":
+			t.best = l.KNN
+		case "rankme":
+			t.best = l.RankMe
+		}
+	}
+	if t.report != nil {
+		t.report.remember(lines)
+	}
+	return nil
+}
+
+// whichModel turns --model and --which into the model to open: of a run the last encoders or the best.
+func whichModel(model, which string) (string, error) {
+	switch which {
+	case "last":
+		return model, nil
+	case "best":
+	default:
+		return "", cli.Usagef("--which %q: choose last or best", which)
+	}
+	path := filepath.Join(model, bestFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", cli.Usagef("--which best: %s has no %s: it is not a run, or none was better than its start yet", model, bestFile)
+	} else if err != nil {
+		return "", cli.Usage(err)
+	}
+	return path, nil
+}

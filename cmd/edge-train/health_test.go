@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"image"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/cli"
+	"edgejepa/jepa"
+	"edgejepa/jepa/report"
+	"edgejepa/vit"
+)
+
+// A run whose gradient is not sound goes back three times, each time at half the rate, and then gives up with the last
+// checkpoint in place. Going on from there is exact.
+func TestDivergence(t *testing.T) {
+	sound := soundNorm
+	defer func() { soundNorm = sound }()
+	pictures, out := drawn(t, 4), filepath.Join(t.TempDir(), "run")
+	args := micro(pictures, out, "--max-steps", "60", "--lr", "0.004")
+	soundNorm = 1e-9
+	code, _, stderr := command(t, args...)
+	require.Equal(t, cli.ExitFailed, code, stderr)
+	require.Equal(t, 3, strings.Count(stderr, "DIVERGENCE"), stderr)
+	require.Contains(t, stderr, "Going back to step 0, and on with 1/8 of the learning rate")
+	require.Contains(t, stderr, "lower --lr (it was 0.004)")
+	require.Contains(t, stderr, "the last checkpoint is kept")
+	require.NoFileExists(t, filepath.Join(out, encoderFile))
+	require.Contains(t, string(file(t, out, reportFile)), ">stopped<")
+
+	soundNorm = sound
+	whole := t.TempDir()
+	require.NoError(t, os.CopyFS(whole, os.DirFS(out)))
+	code, _, stderr = command(t, "pretrain", "--out", whole, "--resume", "--threads", "2")
+	require.Zero(t, code, stderr)
+	for i := 0; i < 200; i++ { // a step at a time
+		code, _, stderr = command(t, "pretrain", "--out", out, "--resume", "--threads", "1", "--max-time", "1ns", "--report=false")
+		require.Zero(t, code, stderr)
+		if strings.Contains(stderr, "done:") || i == 2 {
+			break
+		}
+	}
+	code, _, stderr = command(t, "pretrain", "--out", out, "--resume", "--threads", "2")
+	require.Zero(t, code, stderr)
+	require.True(t, string(file(t, out, checkpointFile)) == string(file(t, whole, checkpointFile)), "the halved rate is part of the state")
+	lines, err := report.ReadMetrics(filepath.Join(whole, metricsFile))
+	require.NoError(t, err)
+	require.Equal(t, 3, lines[0].RollBacks)
+	fresh := trained(t, pictures, "--max-steps", "60", "--lr", "0.004")
+	usual, err := report.ReadMetrics(filepath.Join(fresh, metricsFile))
+	require.NoError(t, err)
+	require.Equal(t, 1, lines[0].Step)
+	require.Equal(t, 1, usual[0].Step)
+	require.InEpsilon(t, usual[0].LR/8, lines[0].LR, 1e-12)
+	require.Contains(t, string(file(t, whole, reportFile)), "diverged 3 times")
+}
+
+func TestWatch(t *testing.T) {
+	var said bytes.Buffer
+	run := &training{progress: cli.NewProgress(&said, "step", cli.LogText, true)}
+	run.config.Run.Clip = 1
+	bad := jepa.Stats{Skipped: true, GradNorm: math.NaN()}
+	wild := jepa.Stats{GradNorm: 2 * soundNorm}
+	good := jepa.Stats{GradNorm: 2}
+	for range badSteps - 1 {
+		require.NoError(t, run.watch(bad))
+	}
+	require.Equal(t, 1, strings.Count(said.String(), "passed over"), "said once")
+	require.NoError(t, run.watch(good))
+	for range badSteps - 1 {
+		require.NoError(t, run.watch(wild))
+	}
+	require.ErrorIs(t, run.watch(bad), errDiverged)
+	run.config.Run.Clip = 10
+	for range 2 * badSteps {
+		require.NoError(t, run.watch(jepa.Stats{GradNorm: 5 * soundNorm}), "within what is clipped to")
+		run.bad = 0
+	}
+}
+
+// --stop-on-collapse ends a run with an error and everything saved.
+func TestStopOnCollapse(t *testing.T) {
+	grey := t.TempDir()
+	var b bytes.Buffer
+	require.NoError(t, png.Encode(&b, image.NewGray(image.Rect(0, 0, 32, 32))))
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		require.NoError(t, os.WriteFile(filepath.Join(grey, name+".png"), b.Bytes(), 0o644))
+	}
+	out := filepath.Join(t.TempDir(), "run")
+	code, _, stderr := command(t, micro(grey, out, "--max-steps", "60", "--ema", "1", "--stop-on-collapse")...)
+	require.Equal(t, cli.ExitFailed, code, stderr)
+	require.Contains(t, stderr, "--stop-on-collapse")
+	require.FileExists(t, filepath.Join(out, checkpointFile))
+	require.FileExists(t, filepath.Join(out, encoderFile))
+	require.Contains(t, string(file(t, out, reportFile)), "Collapse")
+}
+
+// The best encoders are kept by k-NN where there are labels, by RankMe where there are none; probe, export and report take
+// them.
+func TestBest(t *testing.T) {
+	pictures := drawn(t, 6)
+	for by, more := range map[string][]string{"knn": {"--eval", pictures, "--eval-every", "5"}, "rankme": nil} {
+		out := trained(t, pictures, append([]string{"--max-steps", "20"}, more...)...)
+		lines, err := report.ReadMetrics(filepath.Join(out, metricsFile))
+		require.NoError(t, err)
+		kept, most := -1, math.Inf(-1)
+		for i, l := range lines {
+			if l.Best == "" {
+				continue
+			}
+			require.Equal(t, by, l.Best)
+			kept = i
+			if by == "knn" {
+				require.Greater(t, l.KNN, most)
+				most = l.KNN
+			}
+		}
+		require.GreaterOrEqual(t, kept, 0)
+		require.Greater(t, lines[kept].Step, 2, "after the warm-up")
+		for _, l := range lines {
+			require.False(t, by == "knn" && l.Step > 0 && l.KNN > most, "nothing better was passed over")
+		}
+		f, err := openModel(filepath.Join(out, bestFile))
+		require.NoError(t, err)
+		_, _, err = loadEncoders(f)
+		require.NoError(t, err)
+		if lines[kept].Step == 20 {
+			want := loaded(t, out, vit.ContextPrefix)
+			got, err := vit.LoadEncoder(f, vit.ContextPrefix)
+			require.NoError(t, err)
+			require.Equal(t, want.Params.Value, got.Params.Value)
+		}
+		code, _, stderr := command(t, "probe", "--model", out, "--which", "best", "--data", pictures, "--json")
+		require.Zero(t, code, stderr)
+		code, _, stderr = command(t, "export", "--model", out, "--which", "best", "--format", "f32", "--out", filepath.Join(t.TempDir(), "m.safetensors"))
+		require.Zero(t, code, stderr)
+		code, _, stderr = command(t, "report", "--run", out, "--which", "best", "--out", filepath.Join(t.TempDir(), "r.html"))
+		require.Zero(t, code, stderr)
+
+		require.NoError(t, os.Remove(filepath.Join(out, bestFile)))
+		code, _, stderr = command(t, "probe", "--model", out, "--which", "best", "--data", pictures)
+		require.Equal(t, cli.ExitUsage, code)
+		require.Contains(t, stderr, bestFile)
+		code, _, stderr = command(t, "probe", "--model", out, "--which", "first", "--data", pictures)
+		require.Equal(t, cli.ExitUsage, code)
+		require.Contains(t, stderr, "last or best")
+	}
+}

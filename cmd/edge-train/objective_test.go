@@ -1,0 +1,76 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/cli"
+	"edgejepa/jepa"
+	"edgejepa/vit"
+)
+
+// Every objective trains, leaves encoders behind, repeats to the bit, goes on where it was, and is refused where memory
+// does not suffice.
+func TestObjectives(t *testing.T) {
+	pictures := drawn(t, 4)
+	for _, o := range []jepa.Objective{jepa.IJEPA, jepa.LeJEPA, jepa.BYOL, jepa.MAE} {
+		name := o.String()
+		out := trained(t, pictures, "--objective", name)
+		c := storedRun(t, out).Run
+		require.Equal(t, o, c.Objective)
+		for _, prefix := range []string{vit.ContextPrefix, vit.TargetPrefix} {
+			loaded(t, out, prefix)
+		}
+		again := trained(t, pictures, "--objective", name, "--threads", "1")
+		require.Equal(t, file(t, out, checkpointFile), file(t, again, checkpointFile), name)
+
+		code, _, stderr := command(t, micro(pictures, out, "--max-steps", "3", "--resume")...)
+		require.Zero(t, code, stderr)
+		require.Contains(t, stderr, "resumed at step 3")
+		other := "mae"
+		if o == jepa.MAE {
+			other = "ijepa"
+		}
+		code, _, stderr = command(t, micro(pictures, out, "--max-steps", "3", "--resume", "--objective", other)...)
+		require.Equal(t, cli.ExitUsage, code)
+		require.Contains(t, stderr, `objective was "`+name+`", now "`+other+`"`)
+
+		code, _, stderr = command(t, micro(pictures, filepath.Join(t.TempDir(), "run"), "--objective", name, "--memory", "1MiB")...)
+		require.Equal(t, cli.ExitUsage, code)
+		require.Contains(t, stderr, "raise --memory to")
+	}
+}
+
+func TestObjectiveFlags(t *testing.T) {
+	pictures := drawn(t, 2)
+	out := trained(t, pictures, "--objective", "lejepa", "--views", "3", "--projector", "32,8", "--sigreg-weight", "0.1", "--jitter", "0.2")
+	c := storedRun(t, out).Run
+	require.Equal(t, 3, c.Views)
+	require.Equal(t, [2]int{32, 8}, c.Projector)
+	require.Equal(t, 0.1, c.SIGRegWeight)
+	require.Equal(t, 0.2, c.Jitter)
+	require.Equal(t, 0.5, storedRun(t, trained(t, pictures, "--objective", "mae", "--mask-ratio", "0.5")).Run.MaskRatio)
+	c = storedRun(t, trained(t, pictures, "--variance-weight", "0", "--sigreg-weight", "0.02")).Run
+	require.Zero(t, c.VarianceWeight)
+	require.Equal(t, 0.02, c.SIGRegWeight)
+
+	for _, bad := range []struct {
+		says string
+		args []string
+	}{
+		{`no objective "dino"`, []string{"--objective", "dino"}},
+		{"views is 1", []string{"--objective", "lejepa", "--views", "1"}},
+		{"--projector takes two values", []string{"--objective", "byol", "--projector", "8"}},
+		{"variance_weight has no part in objective byol", []string{"--objective", "byol", "--variance-weight", "0.1"}},
+		{"mask_ratio has no part in objective ijepa", []string{"--mask-ratio", "0.5"}},
+		{"jitter is 3", []string{"--jitter", "3"}},
+	} {
+		other := filepath.Join(t.TempDir(), "run")
+		code, _, stderr := command(t, micro(pictures, other, bad.args...)...)
+		require.Equal(t, cli.ExitUsage, code, stderr)
+		require.Contains(t, stderr, bad.says)
+		require.NoDirExists(t, other)
+	}
+}
