@@ -56,9 +56,11 @@ cross-%:
 
 .PHONY: bench
 ifeq ($(origin BENCH),undefined)
-bench: ## kernels beside the machine's own peaks and OpenBLAS: kernels/PERFORMANCE.md; BENCH=regexp: go benchmarks
+bench: ## kernels, training steps and embedding beside the machine's own peaks and their peers; BENCH=regexp: go benchmarks
 	$(GO) test -c -o bin/bench.test ./kernels/bench
 	cd kernels/bench && ../../bin/bench.test -test.run '^TestTables$$' -test.timeout 1h -tables $(TABLES)
+	$(GO) test -run '^$$' -bench 'Step/.*/equal=true' -benchtime $(BENCHTIME) ./jepa
+	$(GO) test ./quant/bench -run '^TestEmbedding$$' -v -timeout 2h -embedding -embedding.dir $(CURDIR)/bin/embedding $(EMBEDDING)
 else
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) ./...

@@ -102,19 +102,6 @@ func (t *Trainer) WriteEncoders(w io.Writer) error {
 	return safetensors.WriteChecked(w, meta, append(t.Context.Params.Tensors(vit.ContextPrefix), t.targetTensors()...))
 }
 
-// CheckpointConfig reads the configuration of the run that a checkpoint belongs to.
-func CheckpointConfig(f *safetensors.File) (Config, error) {
-	text, ok := f.Metadata["run"]
-	if !ok {
-		return Config{}, fmt.Errorf("%s: not a checkpoint of a run: the metadata has no \"run\"", f.Path)
-	}
-	c, err := ParseConfig(text)
-	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", f.Path, err)
-	}
-	return c, nil
-}
-
 // Restore sets the run to the state that a checkpoint of the same configuration holds. After an error the state is
 // undefined and must not be trained on.
 func (t *Trainer) Restore(f *safetensors.File) error {

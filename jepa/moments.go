@@ -85,7 +85,7 @@ func (t *Trainer) widenTarget() {
 }
 
 // span is a piece of a parameter that one optimiser task updates: elements [lo, hi) of model 0, the context encoder, or
-// 1, the predictor.
+// 1, the head.
 type span struct {
 	model, lo, hi int
 	decay         bool
@@ -136,9 +136,9 @@ type noisePurpose uint64
 
 const (
 	noiseUpdate    noisePurpose = iota // of the context encoder
-	_                                  // of the predictor
+	_                                  // of the head
 	noiseContext                       // gradients in the context encoder's backward pass
-	noisePredictor                     // gradients in the predictor's
+	noisePredictor                     // gradients in the predictor's, or MAE's decoder's
 )
 
 // noiseKey is the key of the random bits for a purpose in the present step. With the place in a tensor for an index they

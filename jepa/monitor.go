@@ -2,8 +2,8 @@ package jepa
 
 import "edgejepa/internal/arena"
 
-// monitor keeps the mean-pooled target tokens of the last pictures, from which collapse is seen: their rank and
-// spread cost nothing to gather, since the target encoder's pass is made anyway.
+// monitor keeps the mean-pooled tokens of the last pictures, from which collapse is seen: the target encoder's where a step
+// runs it, else the context encoder's. They cost nothing to gather, since the pass is made anyway.
 type monitor struct {
 	features []float32 // [slots·B, D], a ring of batches
 	batch    int
@@ -21,7 +21,11 @@ func placeMonitor(a *arena.Arena, batch, dim int) monitor {
 
 func (m *monitor) slots() int { return len(m.features) / (m.batch * m.dim) }
 
-func (m *monitor) reset() { m.batches = 0 }
+// reset forgets all pictures. Their places become 0, since a checkpoint holds all of them.
+func (m *monitor) reset() {
+	clear(m.features)
+	m.batches = 0
+}
 
 // next is where the next batch's features [B, D] go.
 func (m *monitor) next() []float32 {

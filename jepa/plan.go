@@ -183,25 +183,25 @@ func (p Plan) extraMACs(c Config) float64 {
 	}
 	e, visible := c.Encoder, c.Masks.MaxContext()
 	block := trunkMACs(visible, e.Dim, e.Hidden())
-	again := block - e.Dim*e.Hidden() // not the last layer
-	n := c.Batch * visible * p.of(c).Recompute * again
+	again := block - int64(e.Dim*e.Hidden()) // not the last layer
+	n := int64(c.Batch*visible*p.of(c).Recompute) * again
 	if c.pooledTerms() && p.of(c).Micro < c.Batch {
-		n += c.Batch * visible * e.Depth * block
+		n += int64(c.Batch*visible*e.Depth) * block
 	}
 	if w := c.PredictorDim; p.RecomputeHead {
 		sequence := c.Masks.MaxTarget()
 		if c.Predictor != PredictorMLP {
 			sequence += visible
 		}
-		n += c.Batch * c.Masks.Targets * sequence * c.PredictorDepth * (trunkMACs(sequence, w, 4*w) - 4*w*w)
+		n += int64(c.Batch*c.Masks.Targets*sequence*c.PredictorDepth) * (trunkMACs(sequence, w, 4*w) - int64(4*w*w))
 	}
 	return float64(n)
 }
 
 // trunkMACs is how many multiply-adds a row takes going forward through a block, among tokens: n in a linear layer of n
 // weights, 2td in attention among t tokens of width d (q·kᵀ, p·v).
-func trunkMACs(tokens, width, hidden int) int {
-	return 4*width*width + 2*width*hidden + 2*tokens*width
+func trunkMACs(tokens, width, hidden int) int64 {
+	return int64(4*width*width + 2*width*hidden + 2*tokens*width)
 }
 
 // MACs is how many multiply-adds the products of a step take if its masks are as large as they may be.
@@ -222,19 +222,19 @@ func MACs(c Config) float64 {
 func stepMACs(c Config, off []int32, block int) float64 {
 	e := c.Encoder
 	const forward, train = 1, 3
-	trunk := func(rows, tokens, depth, width, hidden, passes int) int {
-		return rows * depth * passes * trunkMACs(tokens, width, hidden)
+	trunk := func(rows, tokens, depth, width, hidden, passes int) int64 {
+		return int64(rows*depth*passes) * trunkMACs(tokens, width, hidden)
 	}
 	all, context := c.Batch*e.Tokens(), int(off[c.Batch])
-	n := trunk(all, e.Tokens(), e.Depth, e.Dim, e.Hidden(), forward) + all*e.PatchLen()*e.Dim
+	n := trunk(all, e.Tokens(), e.Depth, e.Dim, e.Hidden(), forward) + int64(all)*int64(e.PatchLen()*e.Dim)
 	for b := range c.Batch {
 		visible := int(off[b+1] - off[b])
 		n += trunk(visible, visible, e.Depth, e.Dim, e.Hidden(), train)
 		both := visible + block
-		n += c.Masks.Targets * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
+		n += int64(c.Masks.Targets) * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
 	}
-	n += 2 * context * e.PatchLen() * e.Dim // no gradient by pixels
-	n += train * (context + c.Batch*c.Masks.Targets*block) * e.Dim * c.PredictorDim
+	n += int64(2*context) * int64(e.PatchLen()*e.Dim) // no gradient by pixels
+	n += int64(train*(context+c.Batch*c.Masks.Targets*block)) * int64(e.Dim*c.PredictorDim)
 	return float64(n)
 }
 

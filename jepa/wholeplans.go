@@ -37,14 +37,14 @@ func (c Config) seen() (tokens, rows int) {
 func wholeMACs(c Config) float64 {
 	e := c.Encoder
 	tokens, rows := c.seen()
-	trunk, patch := int64(e.Depth*trunkMACs(tokens, e.Dim, e.Hidden())), int64(e.PatchLen()*e.Dim)
+	trunk, patch := int64(e.Depth)*trunkMACs(tokens, e.Dim, e.Hidden()), int64(e.PatchLen()*e.Dim)
 	n := int64(rows) * (3*trunk + 2*patch)
 	switch c.Objective {
 	case BYOL: // the target encoder
 		n += int64(rows) * (trunk + patch)
 	case MAE:
 		w, all := c.PredictorDim, c.Batch*e.Tokens()
-		n += 3 * int64(all) * int64(c.PredictorDepth*trunkMACs(e.Tokens(), w, 4*w))
+		n += 3 * int64(all*c.PredictorDepth) * trunkMACs(e.Tokens(), w, 4*w)
 		n += 3 * (int64(rows)*int64(e.Dim*w) + int64(all-rows)*int64(w*e.PatchLen()))
 	}
 	return float64(n)
@@ -54,9 +54,9 @@ func wholeMACs(c Config) float64 {
 func (p Plan) extraWholeMACs(c Config) float64 {
 	e := c.Encoder
 	tokens, rows := c.seen()
-	n := int64(rows) * int64(p.of(c).Recompute*(trunkMACs(tokens, e.Dim, e.Hidden())-e.Dim*e.Hidden()))
+	n := int64(rows*p.of(c).Recompute) * (trunkMACs(tokens, e.Dim, e.Hidden()) - int64(e.Dim*e.Hidden()))
 	if w := c.PredictorDim; p.RecomputeHead && c.Objective == MAE {
-		n += int64(c.Batch*e.Tokens()) * int64(c.PredictorDepth*(trunkMACs(e.Tokens(), w, 4*w)-4*w*w))
+		n += int64(c.Batch*e.Tokens()*c.PredictorDepth) * (trunkMACs(e.Tokens(), w, 4*w) - int64(4*w*w))
 	}
 	return float64(n)
 }

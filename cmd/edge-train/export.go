@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -104,6 +105,8 @@ func (f *exportFlags) check() error {
 		return cli.Usagef("--encoder %q: choose context or target", f.encoder)
 	case f.reportPictures < 2 || f.reportPictures > 1e6:
 		return cli.Usagef("--report-pictures is %d: it must lie in 2..1000000", f.reportPictures)
+	case f.report != "" && filepath.Clean(f.report) == filepath.Clean(f.out):
+		return cli.Usagef("--report is the file of --out: choose another name")
 	case f.format == "int8" && len(f.calibrate) == 0:
 		return cli.Usagef("int8 needs --calibrate DIR: pictures like those that will be embedded (any few dozen will do)")
 	}
@@ -260,12 +263,16 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 		e.progress.Warnf("%d pictures are too few to measure fidelity on: give more than %d", len(all.paths), len(all.paths))
 		return q, nil
 	}
-	layers := z.decode(rest.paths[:min(calibrationPictures, len(rest.paths))], e.skip)
-	e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.crops, len(layers)), LayerPictures: len(layers)}
+	e.report.Fidelity = &fidelity{}
+	layers := z.decode(rest.paths[:min(calibrationPictures, len(rest.paths))], func(error) {}) // measure reads them again, and tells
+	if len(layers) > 0 {
+		e.report.Fidelity = &fidelity{Fidelity: quant.Compare(e.enc, q, e.pool, z.crops, len(layers)), LayerPictures: len(layers)}
+	}
 	return q, e.measure(ctx, limits, rest, q.NewPass(e.pool))
 }
 
-// measure fills the report's fidelity from the embeddings of pictures by the original and by what was exported.
+// measure fills the report's fidelity from the embeddings of pictures by the original and by what was exported, or takes it
+// away if fewer than two can be read.
 func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled, exported quant.Embedder) error {
 	labels := l.y != nil
 	if !labels {
@@ -273,10 +280,16 @@ func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled
 	}
 	z := newFeaturizer(e.pool, limits, e.enc.Config, e.enc.NewPass(e.pool, featureBatch), e.other.NewPass(e.pool, featureBatch))
 	z.exported = exported
+	before := e.skipped
 	x, err := z.features(ctx, l, e.skip, func(done int) {
 		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(l.paths)), Images: int64(done)})
 	})
 	e.progress.Finish()
+	if read := len(l.paths) - (e.skipped - before); read < 2 && ctx.Err() == nil {
+		e.progress.Warnf("%d of %d pictures can be read: too few to measure fidelity on", read, len(l.paths))
+		e.report.Fidelity = nil
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -289,8 +302,13 @@ func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled
 func (e *exporter) pictures() (labelled, error) {
 	var all labelled
 	if len(e.flags.calibrate) == 1 {
-		if l, err := openLabelled(e.flags.calibrate[0], e.enc.Config.ImageSize, nil, func(error) {}); err == nil {
+		var skipped []error
+		l, err := openLabelled(e.flags.calibrate[0], e.enc.Config.ImageSize, nil, func(err error) { skipped = append(skipped, err) })
+		if err == nil {
 			all = l
+			for _, err := range skipped {
+				e.skip(err)
+			}
 		}
 	}
 	if all.y == nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
@@ -86,7 +87,7 @@ func (t *training) goBack() error {
 	t.lines = lines
 	t.loader = t.plan.loader(t.trainer.Done())
 	t.bad, t.skips, t.unsound = 0, 0, false
-	t.loggedAt = t.trainer.Done()
+	t.loggedAt, t.logged, t.rested = t.trainer.Done(), time.Now(), 0
 	t.progress.Warnf("step %d: DIVERGENCE: the gradient has not been sound for %d steps. Going back to step %d, and on with 1/%d of the learning rate",
 		at, badSteps, t.trainer.Done(), 1<<t.trainer.Halvings())
 	return t.save()
@@ -139,7 +140,8 @@ func (t *training) keepBest(m *metrics) error {
 	return nil
 }
 
-// remember finds in the log what a resumed run has to know of its past.
+// remember finds in the log what a resumed run has to know of its past. Figures of two kinds do not compare: k-NN, which
+// knows labels, has its way over RankMe when a run goes on with --eval or without.
 func (t *training) remember() error {
 	t.best = math.Inf(-1)
 	lines, err := report.ReadMetrics(filepath.Join(t.dir, metricsFile))
@@ -149,9 +151,13 @@ func (t *training) remember() error {
 	for _, l := range lines {
 		switch l.Best {
 		case "knn":
-			t.best = l.KNN
+			if t.best = l.KNN; t.judge == nil {
+				t.best = math.Inf(1)
+			}
 		case "rankme":
-			t.best = l.RankMe
+			if t.judge == nil {
+				t.best = max(t.best, l.RankMe)
+			}
 		}
 	}
 	if t.report != nil {

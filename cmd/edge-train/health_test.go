@@ -153,3 +153,20 @@ func TestBest(t *testing.T) {
 		require.Contains(t, stderr, "last or best")
 	}
 }
+
+// A run that goes on with labels or without them compares no k-NN with a RankMe.
+func TestBestOfTwoKinds(t *testing.T) {
+	dir := t.TempDir()
+	remembered := func(log string, j *judge) float64 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, metricsFile), []byte(log), 0o644))
+		run := &training{dir: dir, judge: j}
+		require.NoError(t, run.remember())
+		return run.best
+	}
+	const rank, knn = `{"step":1,"rankme":80,"best":"rankme"}` + "\n", `{"step":2,"rankme":70,"knn":45,"best":"knn"}` + "\n"
+	require.Equal(t, math.Inf(-1), remembered("", nil))
+	require.EqualValues(t, 80, remembered(rank, nil))
+	require.Equal(t, math.Inf(-1), remembered(rank, &judge{}), "any k-NN will do")
+	require.EqualValues(t, 45, remembered(rank+knn, &judge{}))
+	require.Equal(t, math.Inf(1), remembered(rank+knn, nil), "no RankMe will")
+}

@@ -30,6 +30,7 @@ type memoryPlan struct {
 	decode  int64 // pictures being decoded
 	eval    int64 // --eval
 	report  int64 // what the report shows, see planReport
+	init    int64 // the model of --init-from, to which a run that diverges may go back
 	trainer int64
 	cache   int64 // decoded pictures that may be kept
 
@@ -48,13 +49,15 @@ const (
 
 // need is what the run takes beside the cache.
 func (m memoryPlan) need() int64 {
-	return m.base + m.lists + m.batches + m.decode + m.eval + m.report + m.trainer
+	return m.base + m.lists + m.batches + m.decode + m.eval + m.report + m.init + m.trainer
 }
 
 // limit is the memory that a run may take.
 type limit struct {
 	bytes int64 // 0: any
 	asked bool  // by --memory: make use of it. What the machine has free is not all taken if it makes hardly any difference
+
+	report, init int64 // of it, what these take
 }
 
 // share plans a run of c over set within a limit, with judged pictures to probe it on. What costs the least speed is given
@@ -63,7 +66,7 @@ type limit struct {
 // budget that would.
 func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged int, limit limit) (memoryPlan, error) {
 	budget := limit.bytes
-	m := memoryPlan{budget: budget, base: programBytes + garbageBytes + lateBytes}
+	m := memoryPlan{budget: budget, base: programBytes + garbageBytes + lateBytes, report: limit.report, init: limit.init}
 	for _, path := range set.Paths() {
 		m.lists += perPicture + int64(len(path))
 	}
@@ -195,7 +198,7 @@ func (m memoryPlan) describe(out *cli.Progress, c jepa.Config, threads int, part
 		name  string
 		bytes int64
 	}{{fmt.Sprintf("%d batches of pictures", m.slots), m.batches}, {fmt.Sprintf("decoding, %d at a time", m.workers), m.decode},
-		{"lists of pictures", m.lists}, {"evaluation", m.eval}, {"report", m.report}, {"program and garbage", m.base}} {
+		{"lists of pictures", m.lists}, {"evaluation", m.eval}, {"report", m.report}, {"model of --init-from", m.init}, {"program and garbage", m.base}} {
 		if p.bytes > 0 {
 			out.Infof("  %10s  %s", cli.Bytes(p.bytes), p.name)
 		}

@@ -107,7 +107,7 @@ func TestShareCountsDecoding(t *testing.T) {
 	require.Less(t, plan(1024, 1040).decode, int64(4*largestFactor*(decodedBytes*130*130+20_000)))
 
 	// When memory is short, fewer pictures are decoded at a time before batches are cut.
-	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, 0, limit{large.need() - large.trainer - large.decode/2 + 60<<20, true})
+	m, err := share(c, photo(500, 127), pixels.Limits{}, 4, 0, limit{bytes: large.need() - large.trainer - large.decode/2 + 60<<20, asked: true})
 	require.NoError(t, err)
 	require.Equal(t, c.Batch, m.plan.Micro)
 	require.LessOrEqual(t, m.need()+m.cache, m.budget)

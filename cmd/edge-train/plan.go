@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"edgejepa/device"
+	"edgejepa/internal/arena"
 	"edgejepa/internal/cli"
 	"edgejepa/jepa"
 	"edgejepa/jepa/data"
@@ -148,7 +149,7 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 		}
 		p.config = *stored
 	}
-	return p, p.fit(here, int64(f.memory), f.eval)
+	return p, p.fit(here, int64(f.memory), f.eval, 0)
 }
 
 // initFrom loads the weights that --init-from names and notes which they are.
@@ -173,8 +174,8 @@ func (p *plan) initFrom(path string, rc *runConfig, stored *runConfig) error {
 	return nil
 }
 
-// fit shares out the memory that was asked for, or what the machine can spare.
-func (p *plan) fit(here device.Profile, asked int64, eval string) error {
+// fit shares out the memory that was asked for, or what the machine can spare; the report has its part already.
+func (p *plan) fit(here device.Profile, asked int64, eval string, report int64) error {
 	budget, err := device.Budget(here, asked)
 	if err != nil {
 		return cli.Usage(err)
@@ -187,7 +188,11 @@ func (p *plan) fit(here device.Profile, asked int64, eval string) error {
 			}
 		}
 	}
-	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, judged, limit{bytes: budget, asked: asked > 0})
+	l := limit{bytes: budget, asked: asked > 0, report: report}
+	if p.init != nil {
+		l.init = arena.Measure(func(a *arena.Arena) *vit.Encoder { return vit.PlaceEncoder(a, p.init.Config, false) })
+	}
+	p.memory, err = share(p.config.Run, p.set, p.limits, p.workers, judged, l)
 	return err
 }
 

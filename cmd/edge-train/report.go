@@ -70,19 +70,28 @@ func sampleOptions(rc runConfig) report.SampleOptions {
 // pictures at most half of what training leaves over. The rest is for decoded pictures.
 func (p *plan) planReport(f reportFlags, eval string) error {
 	m := &p.memory
-	if f.serve != "" {
-		if budget := m.budget; budget > 0 && m.need()+serveBytes > budget {
-			here, _ := device.Here() // what cannot be read has been told
-			if err := p.fit(here, max(1, budget-serveBytes), eval); err != nil {
-				return cli.Usagef("with --serve, for which %s are kept: %w", cli.Bytes(serveBytes), err)
-			}
-			m.budget = budget
+	switch {
+	case f.serve == "":
+	case m.budget > 0 && m.need()+serveBytes > m.budget:
+		here, _ := device.Here() // what cannot be read has been told
+		if err := p.fit(here, m.budget, eval, serveBytes); err != nil {
+			return cli.Usagef("with --serve, for which %s are kept: %w", cli.Bytes(serveBytes), err)
 		}
+	default:
 		m.report += serveBytes
 	}
-	if !f.report {
-		return nil
+	if f.report {
+		p.planSample()
 	}
+	if m.cache > 0 {
+		m.cache = max(0, (m.budget-m.need())/4*3)
+	}
+	return nil
+}
+
+// planSample chooses the pictures that the report shows, or notes that there is no memory for any.
+func (p *plan) planSample() {
+	m := &p.memory
 	decoding := m.decode / int64(max(m.workers, 1)) // one picture at a time, beside the loader's
 	left := int64(math.MaxInt64)
 	if m.budget > 0 {
@@ -91,14 +100,10 @@ func (p *plan) planReport(f reportFlags, eval string) error {
 	o, bytes, ok := report.SampleFor(sampleOptions(p.config), p.set.Len(), p.workers, left-decoding)
 	if !ok {
 		p.noSight = "The memory that the run may take (--memory) leaves none for looking at pictures."
-		return nil
+		return
 	}
 	p.sample = &o
 	m.report += bytes + decoding
-	if m.cache > 0 {
-		m.cache = max(0, (m.budget-m.need())/4*3)
-	}
-	return nil
 }
 
 // newReporter prepares the report of a run that is about to begin.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,22 @@ func TestReportWithLittleMemory(t *testing.T) {
 	code, _, stderr = command(t, append(args, "23MiB")...)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stderr, "2.00 MiB  report")
+	p = &plan{memory: memoryPlan{budget: 64 << 20, trainer: 61 << 20, cache: 9 << 18}}
+	require.NoError(t, p.planReport(reportFlags{serve: ":1"}, ""))
+	require.LessOrEqual(t, p.memory.need()+p.memory.cache, p.memory.budget)
+
+	// The budget that is named will do.
+	code, _, stderr = command(t, append(args, "12MiB")...)
+	require.Equal(t, cli.ExitUsage, code)
+	least := regexp.MustCompile(`raise --memory to (\d+MiB)`).FindStringSubmatch(stderr)
+	require.NotNil(t, least, stderr)
+	code, _, stderr = command(t, append(args, least[1])...)
+	if code != 0 { // it was for training alone: the next one is for both
+		require.Contains(t, stderr, "with --serve")
+		least = regexp.MustCompile(`raise --memory to (\d+MiB)`).FindStringSubmatch(stderr)
+		code, _, stderr = command(t, append(args, least[1])...)
+	}
+	require.Zero(t, code, stderr)
 }
 
 func TestServeAddress(t *testing.T) {
@@ -182,6 +199,18 @@ func TestServe(t *testing.T) {
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
 	b, _ := io.ReadAll(c)
 	require.Contains(t, string(b), "431")
+}
+
+// A machine's own names are its first label, what it calls itself, and names of local networks.
+func TestOwnName(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"pi": true, "pi.local": true, "pi.home.arpa": true, "pi.example.org": true,
+		"pi.evil.example": false, "pi.local.evil.example": false, "pie": false, "example.org": false, "": false,
+	} {
+		require.Equal(t, ok, ownName(host, "pi.example.org"), host)
+	}
+	require.False(t, ownName("", ""))
+	require.False(t, ownName(".local", ""))
 }
 
 // Only an address that is named is open to others, and then it is said.

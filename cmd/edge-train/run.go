@@ -47,7 +47,7 @@ type training struct {
 
 	stopOnCollapse bool
 	collapsed      bool
-	best           float64 // figure of the encoders in best.safetensors; -Inf: there are none
+	best           float64 // what encoders must surpass to become best.safetensors; -Inf: there are none
 	skips          int     // steps passed over, in a row
 	bad            int     // steps without a sound gradient, in a row
 	unsound        bool    // the state is not worth saving
@@ -110,6 +110,9 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	}
 	listen := ""
 	if f.serve != "" {
+		if !f.report {
+			return cli.Usagef("--serve shows the report, and --report=false leaves it out: give one of them")
+		}
 		if listen, err = serveAddress(f.serve); err != nil {
 			return err
 		}

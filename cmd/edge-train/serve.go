@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -104,8 +105,21 @@ func (s *server) ours(host string) bool {
 		return true
 	}
 	name, err := os.Hostname()
-	first, _, _ := strings.Cut(strings.ToLower(name), ".")
-	return err == nil && first != "" && s.open() && (host == first || strings.HasPrefix(host, first+"."))
+	return err == nil && s.open() && ownName(host, strings.ToLower(name))
+}
+
+// homeDomains are those of local networks: nobody can register a name in them.
+var homeDomains = []string{"local", "lan", "home", "internal", "localdomain", "home.arpa"}
+
+// ownName says that host is the name of a machine, whole or without its domain or in one of a local network. Its first part
+// in any other domain may be somebody else's.
+func ownName(host, machine string) bool {
+	first, _, _ := strings.Cut(machine, ".")
+	if first == "" {
+		return false
+	}
+	domain, in := strings.CutPrefix(host, first+".")
+	return host == machine || host == first || in && slices.Contains(homeDomains, domain)
 }
 
 // waiting is shown before the first report is there.
