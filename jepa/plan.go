@@ -3,6 +3,7 @@ package jepa
 import (
 	"fmt"
 	"iter"
+	"math"
 	"strings"
 
 	"edgejepa/internal/arena"
@@ -246,9 +247,12 @@ func upTo(batch, rows, perPicture int) int {
 // Fit returns the fastest plan whose trainer fits into a budget in bytes, and what it takes; ok is false if none does,
 // bytes then being the least that would do. A budget of 0 has no limit.
 func Fit(c Config, threads int, budget int64) (plan Plan, bytes int64, ok bool) {
+	if budget <= 0 || budget > math.MaxInt { // which bounds the size of anything: 2 GiB on 32-bit machines
+		budget = math.MaxInt
+	}
 	for p := range Plans(c, threads) {
 		need := Footprint(c, p, threads)
-		if budget <= 0 || need <= budget {
+		if need <= budget {
 			return p, need, true
 		}
 		if bytes == 0 || need < bytes {
@@ -266,6 +270,9 @@ func Footprint(c Config, plan Plan, threads int) int64 {
 
 // Layout is Footprint and what takes it, part by part. Parts overlap where they share memory.
 func Layout(c Config, plan Plan, threads int) (int64, []arena.Part) {
+	if rows := plan.of(c).Micro * c.PictureViews() * c.Encoder.Tokens(); rows > math.MaxInt/max(c.Encoder.Hidden(), c.Encoder.PatchLen()) {
+		return 1 << 60, nil // more than a 32-bit int can count
+	}
 	pool := parallel.New(threads)
 	defer pool.Close()
 	var a arena.Arena

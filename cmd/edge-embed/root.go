@@ -148,12 +148,15 @@ func (o *options) check() error {
 	case o.output == "" && isBinary(o.format) && cli.IsTerminal(o.stdout):
 		return fmt.Errorf("--format %s is not for a terminal: give -o FILE, or pipe it on", o.format)
 	}
+	model, _ := os.Stat(o.model) // whether it can be read is for later
 	for _, path := range o.outputs() {
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return err
+		case os.SameFile(info, model):
+			return fmt.Errorf("--output: %s is the model: choose another name", path)
 		case info.IsDir():
 			return fmt.Errorf("--output: %s is a folder", path)
 		case info.Mode().IsRegular() && !o.force:

@@ -13,7 +13,7 @@ const align = 16
 // Arena hands out buffers. The zero Arena only measures: its buffers are nil.
 type Arena struct {
 	buf   []float32
-	used  int
+	used  int64 // float32; more than an int holds may be measured
 	parts []Part
 }
 
@@ -27,11 +27,11 @@ type Part struct {
 // first, but for what the alternatives of a Union write over each other.
 func (a *Arena) F32(n int) []float32 {
 	at := a.used
-	a.used += (n + align - 1) / align * align
+	a.used += (int64(n) + align - 1) / align * align
 	if a.buf == nil {
 		return nil
 	}
-	return a.buf[at : at+n : at+n]
+	return a.buf[at:][:n:n]
 }
 
 // Half is F32 for n halves.
@@ -78,14 +78,14 @@ func (a *Arena) Part(name string, place func()) {
 	n, start := len(a.parts), a.used
 	a.parts = append(a.parts, Part{})
 	place()
-	a.parts[n] = Part{name, 4 * int64(start), 4 * int64(a.used)}
+	a.parts[n] = Part{name, 4 * start, 4 * a.used}
 }
 
 // Measuring says that buffers are nil, so that code which fills them at once must wait.
 func (a *Arena) Measuring() bool { return a.buf == nil }
 
 // Bytes is how much has been handed out.
-func (a *Arena) Bytes() int64 { return 4 * int64(a.used) }
+func (a *Arena) Bytes() int64 { return 4 * a.used }
 
 // Parts lists the named parts in the order in which they were begun.
 func (a *Arena) Parts() []Part { return a.parts }

@@ -5,7 +5,8 @@
 //	plain -model encoder.safetensors [-network fast|gonum|loops] [-scaler catmullrom|bilinear] [-threads 1] PATH... > vectors.f32
 //
 // The network is this project's own float32 encoder, the hardest to beat; -network gonum is one with the matrix products
-// of gonum, and -network loops one with nested loops. The rows are little-endian float32, scaled to length 1, in the order of the names; EXIF orientation is ignored.
+// of gonum, and -network loops one with nested loops. The rows are little-endian float32, scaled to length 1, in the order
+// of the names; EXIF orientation is ignored.
 package main
 
 import (
