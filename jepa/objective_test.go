@@ -222,6 +222,9 @@ func spread(x []float32, n, d int) float64 {
 
 // On pictures that repeat in kind the loss falls, and features stay apart.
 func TestObjectivesLearn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for long under an emulator; the full run has it")
+	}
 	for _, o := range allObjectives {
 		c := withObjective(o)
 		c.Batch, c.LR, c.EMA = 8, 2e-3, [2]float64{0.9, 0.99}

@@ -21,6 +21,9 @@ import (
 // A run whose gradient is not sound goes back three times, each time at half the rate, and then gives up with the last
 // checkpoint in place. Going on from there is exact.
 func TestDivergence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for long under an emulator; the full run has it")
+	}
 	sound := soundNorm
 	defer func() { soundNorm = sound }()
 	pictures, out := drawn(t, 4), filepath.Join(t.TempDir(), "run")
@@ -87,6 +90,9 @@ func TestWatch(t *testing.T) {
 
 // --stop-on-collapse ends a run with an error and everything saved.
 func TestStopOnCollapse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for long under an emulator; the full run has it")
+	}
 	grey := t.TempDir()
 	var b bytes.Buffer
 	require.NoError(t, png.Encode(&b, image.NewGray(image.Rect(0, 0, 32, 32))))
@@ -105,6 +111,9 @@ func TestStopOnCollapse(t *testing.T) {
 // The best encoders are kept by k-NN where there are labels, by RankMe where there are none; probe, export and report take
 // them.
 func TestBest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for long under an emulator; the full run has it")
+	}
 	pictures := drawn(t, 6)
 	for by, more := range map[string][]string{"knn": {"--eval", pictures, "--eval-every", "5"}, "rankme": nil} {
 		out := trained(t, pictures, append([]string{"--max-steps", "20"}, more...)...)

@@ -40,7 +40,7 @@ type memoryPlan struct {
 }
 
 const (
-	programBytes = 10 << 20 // the binary's pages that are in use, stacks, the runtime's own
+	programBytes = 12 << 20 // the binary's pages that are in use, stacks, the runtime's own
 	garbageBytes = 6 << 20  // the heap may grow by this between two collections
 	lateBytes    = 2 << 20  // and by this while one is under way
 	shortGarbage = 1 << 19  // pictures decoded between two collections where memory is short
