@@ -65,7 +65,7 @@ func TestReportChangesNoBit(t *testing.T) {
 // Where memory is short there are curves only.
 func TestReportWithLittleMemory(t *testing.T) {
 	pictures, out := drawn(t, 4), filepath.Join(t.TempDir(), "run")
-	code, _, stderr := command(t, micro(pictures, out, "--max-steps", "2", "--memory", "20MiB")...)
+	code, _, stderr := command(t, micro(pictures, out, "--max-steps", "2", "--memory", "22MiB")...)
 	require.Zero(t, code, stderr)
 	text := string(file(t, out, reportFile))
 	require.NotContains(t, text, `id="map"`)
@@ -76,10 +76,10 @@ func TestReportWithLittleMemory(t *testing.T) {
 	require.NoError(t, p.planReport(reportFlags{serve: ":1"}, ""))
 	require.EqualValues(t, serveBytes, p.memory.report)
 	args := micro(pictures, out+"2", "--dry-run", "--serve", ":1", "--memory")
-	code, _, stderr = command(t, append(args, "20MiB")...)
+	code, _, stderr = command(t, append(args, "22MiB")...)
 	require.Equal(t, cli.ExitUsage, code)
 	require.Contains(t, stderr, "with --serve")
-	code, _, stderr = command(t, append(args, "23MiB")...)
+	code, _, stderr = command(t, append(args, "25MiB")...)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stderr, "2.00 MiB  report")
 	p = &plan{memory: memoryPlan{budget: 64 << 20, trainer: 61 << 20, cache: 9 << 18}}
@@ -87,7 +87,7 @@ func TestReportWithLittleMemory(t *testing.T) {
 	require.LessOrEqual(t, p.memory.need()+p.memory.cache, p.memory.budget)
 
 	// The budget that is named will do.
-	code, _, stderr = command(t, append(args, "12MiB")...)
+	code, _, stderr = command(t, append(args, "14MiB")...)
 	require.Equal(t, cli.ExitUsage, code)
 	least := regexp.MustCompile(`raise --memory to (\d+MiB)`).FindStringSubmatch(stderr)
 	require.NotNil(t, least, stderr)
