@@ -2,7 +2,6 @@ package safetensors
 
 import (
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -14,30 +13,8 @@ import (
 // The header is a copy and checked as ever, but a page of the data may be gone when it is needed: another program cut the
 // file short, or the card was pulled out. Such a look would end the program; within Guard it is an error.
 func Map(path string) (*File, error) {
-	f, err := mapped(path)
+	f, err := open(path, mapFile)
 	return named(f, path, err)
-}
-
-func mapped(path string) (*File, error) {
-	src, size, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	if size > math.MaxInt {
-		return nil, badFormat("%d bytes do not fit into this machine's memory", size)
-	}
-	l, start, err := readHead(src, size)
-	if err != nil {
-		return nil, err
-	}
-	b, err := mapFile(src, int(size))
-	if err != nil {
-		return readRest(src, size, l, start)
-	}
-	f := l.attach(b, start)
-	f.mapped = true
-	return f, nil
 }
 
 // readRest reads a whole file whose head is l.

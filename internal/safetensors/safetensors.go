@@ -163,11 +163,12 @@ func Parse(b []byte) (*File, error) {
 // Open reads the regular file path. The header is checked against the file's size before the rest is read. Errors name
 // the file; those about its content are *FormatError.
 func Open(path string) (*File, error) {
-	f, err := open(path)
+	f, err := open(path, nil)
 	return named(f, path, err)
 }
 
-func open(path string) (*File, error) {
+// open reads a file, unless it can be mapped by the function given.
+func open(path string, mapFile func(src *os.File, size int) ([]byte, error)) (*File, error) {
 	src, size, err := openRegular(path)
 	if err != nil {
 		return nil, err
@@ -179,6 +180,13 @@ func open(path string) (*File, error) {
 	l, start, err := readHead(src, size)
 	if err != nil {
 		return nil, err
+	}
+	if mapFile != nil {
+		if b, err := mapFile(src, int(size)); err == nil {
+			f := l.attach(b, start)
+			f.mapped = true
+			return f, nil
+		}
 	}
 	return readRest(src, size, l, start)
 }
