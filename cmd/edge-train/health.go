@@ -56,7 +56,7 @@ func (t *training) goBack() error {
 	t.unsound = true
 	if t.trainer.Halvings() == mostReturns {
 		return fmt.Errorf("the gradient has not been sound for %d steps, for the %s time: %w; start again with a lower --lr (it was %g)",
-			badSteps, ordinal(mostReturns+1), errDiverged, t.config.Run.LR)
+			badSteps, [...]string{"first", "second", "third", "fourth"}[mostReturns], errDiverged, t.config.Run.LR)
 	}
 	at, halvings := t.trainer.Done(), t.trainer.Halvings()
 	t.loader.Close()
@@ -91,13 +91,6 @@ func (t *training) goBack() error {
 	t.progress.Warnf("step %d: DIVERGENCE: the gradient has not been sound for %d steps. Going back to step %d, and on with 1/%d of the learning rate",
 		at, badSteps, t.trainer.Done(), 1<<t.trainer.Halvings())
 	return t.save()
-}
-
-func ordinal(n int) string {
-	if n <= 4 {
-		return [...]string{"0th", "first", "second", "third", "fourth"}[n]
-	}
-	return fmt.Sprintf("%dth", n)
 }
 
 // warnOfCollapse says once, plainly, when the features of different pictures have become alike, and returns errCollapsed if

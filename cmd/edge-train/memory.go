@@ -135,7 +135,7 @@ func decodeBytes(paths []string, size int, limits pixels.Limits) (most int64, av
 }
 
 // headerBytes is what the header of a picture says that decoding takes, and its pixels. A JPEG is decoded at a half, a
-// quarter or an eighth as long as that leaves four times as many pixels a side as the network sees.
+// quarter or an eighth as long as that leaves data.MinSide.
 func headerBytes(path string, size int) (bytes, pixels int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -152,7 +152,7 @@ func headerBytes(path string, size int) (bytes, pixels int64, err error) {
 	}
 	w, h := int64(c.Width), int64(c.Height)
 	pixels = w * h
-	for n := 0; n < 3 && format == "jpeg" && min(w, h)/2 >= 4*int64(size); n++ {
+	for n := 0; n < 3 && format == "jpeg" && min(w, h)/2 >= int64(data.MinSide(size)); n++ {
 		w, h = w/2, h/2
 	}
 	return info.Size() + decodedBytes*w*h, pixels, nil

@@ -13,6 +13,9 @@ import (
 // sharpness is lost; a photograph of 12 megapixels shrinks to a twentieth at 224 pixels.
 const keepFactor = 2
 
+// MinSide is the shorter side that a JPEG keeps at least when it is decoded at reduced size (pixels.Limits).
+func MinSide(imageSize int) int { return pixels.Oversample * keepFactor * imageSize }
+
 // errUnreadable is the short answer for a picture whose error has been reported.
 var errUnreadable = errors.New("could not be read before")
 

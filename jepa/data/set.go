@@ -52,7 +52,7 @@ func Open(paths []string, o Options) (*Set, error) {
 	if o.ImageSize <= 0 {
 		return nil, fmt.Errorf("image size %d: it must be positive", o.ImageSize)
 	}
-	o.Limits.MinSide = pixels.Oversample * keepFactor * o.ImageSize
+	o.Limits.MinSide = MinSide(o.ImageSize)
 	s := &Set{options: o}
 	s.resizers.New = func() any { return new(pixels.Resizer) }
 	var names []string

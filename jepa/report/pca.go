@@ -7,11 +7,10 @@ import (
 )
 
 // principal returns the k directions in which the rows of x [rows, dim] vary most, as unit vectors [k, dim], and x's
-// coordinates along them, [rows, k], after x has been centred, in place. It is subspace iteration from fixed random
+// coordinates along them, [rows, k], of an x that has been centred. It is subspace iteration from fixed random
 // vectors, in one order of sums: the same bits everywhere, and close enough for the eye. A direction in which nothing
 // varies has coordinates 0. Signs are such that the larger half of a direction's weight is positive.
 func principal(x []float64, rows, dim, k int) (directions, coordinates []float64) {
-	centre(x, rows, dim)
 	q, y := make([]float64, k*dim), make([]float64, rows*k)
 	s := rng.New(0, rng.PurposeProbe, uint64(rows), uint64(dim))
 	for i := range q {
@@ -56,9 +55,9 @@ func principal(x []float64, rows, dim, k int) (directions, coordinates []float64
 	return q, y
 }
 
-// centre takes the mean row from every row.
-func centre(x []float64, rows, dim int) {
-	mean := make([]float64, dim)
+// centre takes the mean row from every row, and returns it.
+func centre(x []float64, rows, dim int) (mean []float64) {
+	mean = make([]float64, dim)
 	for r := range rows {
 		for i, v := range x[r*dim:][:dim] {
 			mean[i] += v
@@ -72,6 +71,7 @@ func centre(x []float64, rows, dim int) {
 			x[r*dim+i] -= mean[i]
 		}
 	}
+	return mean
 }
 
 // orthonormal makes the k rows of q orthonormal, in their order (Gram-Schmidt, twice for the sake of rounding). A row

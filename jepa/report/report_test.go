@@ -352,6 +352,7 @@ func TestPrincipal(t *testing.T) {
 		x[r*dim], x[r*dim+1] = 10+3*a, 3*a // along (1, 1, 0, 0, 0)
 		x[r*dim+3] = b
 	}
+	centre(x, rows, dim)
 	d, y := principal(slices.Clone(x), rows, dim, 3)
 	h := math.Sqrt(0.5)
 	for i, want := range []float64{h, h, 0, 0, 0, 0, 0, 0, 1, 0} {

@@ -71,32 +71,36 @@ func (o SampleOptions) pictures(set int) int {
 // SampleFor returns the options for the largest sample of a set of that many pictures whose memory fits into a budget in
 // bytes, and what it takes; ok is false if none is worth while. What its pictures take is bounded by freeBytes in any case.
 func SampleFor(o SampleOptions, set, workers int, budget int64) (_ SampleOptions, bytes int64, ok bool) {
-	budget = min(budget, freeBytes+sampleBytes(o, 0, workers))
+	fixed := fixedBytes(o.Config.Encoder, workers)
+	budget = min(budget, freeBytes+fixed)
 	for o.Pictures = o.pictures(set); o.Pictures >= min(leastPictures, set) && o.Pictures >= 2; o.Pictures = o.Pictures * 3 / 4 {
-		if bytes = sampleBytes(o, o.Pictures, workers); bytes <= budget {
+		if bytes = fixed + pictureBytes(o.Config.Encoder, o.Pictures); bytes <= budget {
 			return o, bytes, true
 		}
 	}
 	return o, 0, false
 }
 
-// sampleBytes is what a sample of n pictures takes, all that it computes included.
-func sampleBytes(o SampleOptions, n, workers int) int64 {
-	c := o.Config.Encoder
+// fixedBytes is what a sample takes whatever the number of its pictures.
+func fixedBytes(c vit.Config, workers int) int64 {
 	pool := parallel.New(workers)
 	defer pool.Close()
-	pass := arena.Measure(func(a *arena.Arena) *vit.Pass {
+	bytes := arena.Measure(func(a *arena.Arena) *vit.Pass {
 		var elsewhere arena.Arena // the encoder is there already
 		e := vit.PlaceEncoder(&elsewhere, c, false)
 		return e.PlacePass(a, pool, sampleBatch, sampleBatch*c.Tokens(), vit.Infer)
 	})
-	pictures := int64(n)
-	bytes := pass + 4*sampleBatch*int64(c.PixelLen())
-	bytes += 2 * pictures * int64(c.PixelLen()+4*c.Dim)
+	bytes += 4 * sampleBatch * int64(c.PixelLen())
 	bytes += tokenPictures * int64(c.Tokens()) * int64(c.Dim) * (4 + 8)
-	bytes += 3 * 8 * pictures * pictures                   // similarities, affinities, the map's own
-	bytes += 6 * pictures * int64(tileSize(c)*tileSize(c)) // the sheet and its JPEG
-	return bytes + 2<<20                                   // the page as it is written
+	return bytes + 2<<20 // the page as it is written
+}
+
+// pictureBytes is what n pictures take, all that is computed of them included.
+func pictureBytes(c vit.Config, n int) int64 {
+	pictures := int64(n)
+	bytes := 2 * pictures * int64(c.PixelLen()+4*c.Dim)
+	bytes += 3 * 8 * pictures * pictures                     // similarities, affinities, the map's own
+	return bytes + 6*pictures*int64(tileSize(c)*tileSize(c)) // the sheet and its JPEG
 }
 
 // NewSample allocates a sample of set's pictures for an encoder, to which it only listens. Nothing is read yet.

@@ -125,13 +125,8 @@ func (s *Sight) look(crops, views []float32, n, dim int) {
 	for i, v := range crops {
 		x[i] = float64(v)
 	}
-	_, start := principal(x, n, dim, 2) // leaves x centred
-	mean := make([]float64, dim)
-	for i := range n {
-		for j := range dim {
-			mean[j] += float64(crops[i*dim+j]) / float64(n)
-		}
-	}
+	mean := centre(x, n, dim)
+	_, start := principal(x, n, dim, 2)
 	far := make([]float64, n*n)
 	for i := range n {
 		for j := range i {
@@ -217,6 +212,7 @@ func (s *Sight) colour(tokens []float32, shown []int, pictures [][]byte, c vit.C
 	for i, v := range tokens {
 		x[i] = float64(v)
 	}
+	centre(x, rows, c.Dim)
 	_, y := principal(x, rows, c.Dim, 3)
 	var lo, hi [3]float64
 	sorted := make([]float64, rows)
