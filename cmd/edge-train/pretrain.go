@@ -58,13 +58,15 @@ const pretrainHelp = `Learns from the pictures under PATH... (folders of any nes
   checkpoint.safetensors   the whole state, and the one before it
   encoder.safetensors      context and target encoder, for probe and export
   best.safetensors         likewise, as they were when k-NN was best (with --eval), or RankMe after the warm-up: --which best
+  rollback.safetensors     the state of a fixed step, to which a run that diverges goes back; gone when the run is done
   report.html              curves and what the encoder sees, for a browser; --serve :8080 shows it live
 
 A lower loss does not mean better features: look at rankme and feature_std, and use --eval or the probe command, which
 compare with the same network untrained.
 
-A run that diverges, its gradient not finite or huge for 20 steps in a row, goes back to its last checkpoint and on at half
-the learning rate, three times at most; metrics.jsonl counts them as rollbacks. Without labels, consistency says of how
+A run that diverges, its gradient not finite or huge for 20 steps in a row, goes back and on at half the learning rate,
+three times at most; metrics.jsonl counts them as rollbacks. It goes back to the last of the points that end each tenth of
+the run, at least 100 steps apart, or to its start: equal settings end in equal bytes then too. Without labels, consistency says of how
 many pictures another crop is found again among some hundred: it should rise above consistency_random, its start.
 
 Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
