@@ -238,6 +238,11 @@ func (t *Trainer) gradient(n int) []float32 {
 	panic("jepa: gradient: no such piece")
 }
 
+// dropPath is what the context encoder leaves out of the present step, for a batch that begins at a picture or view of it.
+func (t *Trainer) dropPath(first int) vit.DropPath {
+	return vit.DropPath{Rate: t.Config.DropPath, Seed: t.Config.Seed, Step: t.step, First: first}
+}
+
 // schedule is the run's rates as functions of the step.
 func (c Config) schedule() optim.Schedule {
 	return optim.Schedule{
