@@ -53,7 +53,7 @@ func knobConfig(o Objective, precision vit.Precision) Config {
 func TestDropPathObjectiveGradients(t *testing.T) {
 	for _, o := range allObjectives {
 		w := newObjectiveLossOf(t, knobConfig(o, vit.F32), 2)
-		for w.tr.step = 1; w.atHinge(); { // at step 0 too much is left out for BYOL's batch norm to be straight where it is measured
+		for w.tr.step = 1; w.atHinge(); { // step 0 leaves BYOL's batch norm few rows: it curves too much for differences
 			w.tr.step++
 		}
 		off, name, _ := w.worst(w.loss)
