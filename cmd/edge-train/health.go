@@ -13,6 +13,7 @@ import (
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
+	"edgejepa/internal/safetensors"
 	"edgejepa/jepa"
 	"edgejepa/jepa/report"
 )
@@ -170,9 +171,10 @@ func (t *training) remember() error {
 	return nil
 }
 
-// readScore reads what a run's best encoders scored. A file that is absent, or does not say, is no error.
+// readScore reads what a run's best encoders scored, and no more of the file. One that is absent, or does not say, is no
+// error.
 func readScore(path string) (s jepa.Score, ok bool, err error) {
-	f, err := openChecked(path)
+	f, err := safetensors.Stream(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil
 	}
