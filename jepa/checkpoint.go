@@ -91,13 +91,17 @@ func (t *Trainer) WriteCheckpoint(w io.Writer) error {
 	meta["step"] = strconv.Itoa(t.step)
 	meta["skipped"] = strconv.Itoa(t.skipped)
 	meta["monitor_batches"] = strconv.Itoa(t.monitor.batches)
-	t.noteHalvings(meta)
+	t.noteRare(meta)
 	return safetensors.WriteChecked(w, meta, t.tensors())
 }
 
 // WriteEncoders writes the context and the target encoder, ready for probe and export.
-func (t *Trainer) WriteEncoders(w io.Writer) error {
+func (t *Trainer) WriteEncoders(w io.Writer) error { return t.writeEncoders(w, nil) }
+
+// writeEncoders writes them with more metadata.
+func (t *Trainer) writeEncoders(w io.Writer, more map[string]string) error {
 	meta := t.Config.Encoder.Metadata()
+	maps.Copy(meta, more)
 	meta["training"] = fmt.Sprintf(`{"preset":%q,"steps":%d,"batch":%d,"seed":%d}`, t.Config.Preset, t.step, t.Config.Batch, t.Config.Seed)
 	return safetensors.WriteChecked(w, meta, append(t.Context.Params.Tensors(vit.ContextPrefix), t.targetTensors()...))
 }
@@ -147,7 +151,7 @@ func (t *Trainer) Restore(f *safetensors.File) error {
 		}
 		*n.v = v
 	}
-	if err := t.restoreHalvings(f); err != nil {
+	if err := t.restoreRare(f); err != nil {
 		return err
 	}
 	t.repack.Repack()

@@ -34,6 +34,9 @@ type Config struct {
 	Masks MaskConfig `json:"masks"`
 	Loss  string     `json:"loss"`
 
+	TargetLayers int     `json:"target_layers,omitempty"` // I-JEPA: blocks of the target encoder whose outputs are averaged; 0: the last's alone
+	DropPath     float64 `json:"drop_path,omitempty"`     // chance that a picture goes past a branch of the context encoder's last block
+
 	Precision vit.Precision `json:"precision,omitempty"` // left out: f32
 
 	Batch  int    `json:"batch"`
@@ -78,7 +81,7 @@ func Default(p vit.Preset, imageSize, patchSize int) Config {
 // SetObjective turns a recipe into one for another objective: what only some of them have gets its default.
 func (c *Config) SetObjective(o Objective) {
 	c.Objective, c.Loss, c.VarianceWeight = o, LossSmoothL1, 0
-	c.SIGRegWeight, c.Views, c.Projector, c.MaskRatio, c.Jitter = 0, 0, [2]int{}, 0, 0
+	c.SIGRegWeight, c.Views, c.Projector, c.MaskRatio, c.Jitter, c.TargetLayers = 0, 0, [2]int{}, 0, 0, 0
 	switch o {
 	case IJEPA:
 		c.VarianceWeight = 0.1
@@ -130,7 +133,7 @@ func (c Config) Validate() error {
 		{"weight_decay", c.WeightDecay[0], 0, 10}, {"weight_decay", c.WeightDecay[1], 0, 10},
 		{"ema", c.EMA[0], 0, 1}, {"ema", c.EMA[1], 0, 1}, {"clip", c.Clip, 0, 1e6}, {"variance_weight", c.VarianceWeight, 0, 1000},
 		{"crop_scale", c.CropScale[0], 0.01, 1}, {"crop_scale", c.CropScale[1], 0.01, 1},
-		{"sigreg_weight", c.SIGRegWeight, 0, 1000}, {"jitter", c.Jitter, 0, 1},
+		{"sigreg_weight", c.SIGRegWeight, 0, 1000}, {"jitter", c.Jitter, 0, 1}, {"drop_path", c.DropPath, 0, 0.9},
 	} {
 		bad(v.v >= v.lo && v.v <= v.hi, "%s is %g: it must lie in %g..%g", v.name, v.v, v.lo, v.hi)
 	}
@@ -159,6 +162,8 @@ func (c Config) validateObjective() error {
 	foreign := func(name string, set bool) { bad(!set, "%s has no part in objective %s", name, o) }
 	foreign("variance_weight", o != IJEPA && c.VarianceWeight > 0)
 	foreign("sigreg_weight", (o == BYOL || o == MAE) && c.SIGRegWeight > 0)
+	foreign("target_layers", o != IJEPA && c.TargetLayers != 0)
+	bad(c.TargetLayers >= 0 && c.TargetLayers <= c.Encoder.Depth, "target_layers is %d: it must lie in 1..%d", c.TargetLayers, c.Encoder.Depth)
 	foreign("mask_ratio", o != MAE && c.MaskRatio != 0)
 	projects := o == LeJEPA || o == BYOL
 	foreign("views", !projects && c.Views != 0)

@@ -8,8 +8,11 @@ import (
 	"edgejepa/internal/safetensors"
 )
 
-// halvingsKey is where a checkpoint's metadata says how often the learning rate was halved. It is left out for never.
-const halvingsKey = "lr_halvings"
+// Where a checkpoint's metadata says how often the learning rate was halved, and Trainer.Unsound.
+const (
+	halvingsKey = "lr_halvings"
+	unsoundKey  = "unsound_steps"
+)
 
 // HalveRate trains on at half the learning rate that the schedule says, also after a Restore of what is saved from now on.
 func (t *Trainer) HalveRate() { t.halvings++ }
@@ -22,22 +25,37 @@ func (t *Trainer) rates() rates {
 	return rates{math.Ldexp(t.schedule.LR(t.step), -t.halvings), t.schedule.WeightDecay(t.step), t.schedule.EMA(t.step)}
 }
 
-func (t *Trainer) noteHalvings(meta map[string]string) {
-	if t.halvings > 0 {
-		meta[halvingsKey] = strconv.Itoa(t.halvings)
+// rare are the numbers of a run that are 0 as long as all is well. A checkpoint's metadata leaves them out then.
+func (t *Trainer) rare() []rareNumber {
+	return []rareNumber{{halvingsKey, &t.halvings, 64}, {unsoundKey, &t.Unsound, math.MaxInt32}}
+}
+
+type rareNumber struct {
+	key  string
+	v    *int
+	most int
+}
+
+func (t *Trainer) noteRare(meta map[string]string) {
+	for _, n := range t.rare() {
+		if *n.v > 0 {
+			meta[n.key] = strconv.Itoa(*n.v)
+		}
 	}
 }
 
-func (t *Trainer) restoreHalvings(f *safetensors.File) error {
-	t.halvings = 0
-	text, ok := f.Metadata[halvingsKey]
-	if !ok {
-		return nil
+func (t *Trainer) restoreRare(f *safetensors.File) error {
+	for _, n := range t.rare() {
+		*n.v = 0
+		text, ok := f.Metadata[n.key]
+		if !ok {
+			continue
+		}
+		v, err := strconv.Atoi(text)
+		if err != nil || v < 0 || v > n.most {
+			return fmt.Errorf("%s: the checkpoint's %s is %q", f.Path, n.key, text)
+		}
+		*n.v = v
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > 64 {
-		return fmt.Errorf("%s: the checkpoint's %s is %q", f.Path, halvingsKey, text)
-	}
-	t.halvings = n
 	return nil
 }

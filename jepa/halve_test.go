@@ -57,10 +57,29 @@ func TestHalveRate(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, again.Halvings())
 
+	// Likewise how many steps were not sound.
+	tr.Init()
+	require.Equal(t, plain, saved(tr))
+	tr.Unsound = 7
+	counted := saved(tr)
+	require.Contains(t, counted, `"unsound_steps":"7"`)
+	again, err = restore(counted)
+	require.NoError(t, err)
+	require.Equal(t, 7, again.Unsound)
+	require.Equal(t, counted, saved(again))
+	f, err := safetensors.Parse([]byte(plain))
+	require.NoError(t, err)
+	require.NoError(t, again.Restore(f))
+	require.Zero(t, again.Unsound)
+
 	tr.Init()
 	require.Equal(t, plain, saved(tr))
 	for _, bad := range []string{"x", "-1", "65", ""} {
 		f := &safetensors.File{Path: "some.safetensors", Metadata: map[string]string{halvingsKey: bad}}
-		require.ErrorContains(t, tr.restoreHalvings(f), "some.safetensors: the checkpoint's lr_halvings is")
+		require.ErrorContains(t, tr.restoreRare(f), "some.safetensors: the checkpoint's lr_halvings is")
+	}
+	for _, bad := range []string{"x", "-1", "99999999999", ""} {
+		f := &safetensors.File{Path: "some.safetensors", Metadata: map[string]string{unsoundKey: bad}}
+		require.ErrorContains(t, tr.restoreRare(f), "some.safetensors: the checkpoint's unsound_steps is")
 	}
 }

@@ -42,6 +42,11 @@ var hashRuns = []struct {
 	{"byol f16", vit.F16, learningBy(BYOL), "e60920029c290e79607b0af6a3a99d3a55deca5c8ac0805d10e54e0c9dcdd52b"},
 	{"lejepa int8", vit.I8, learningBy(LeJEPA), "ece012beb4b8dabe77cc6d61d7880f4a74f03763c84335eed53087c2a83b7298"},
 	{"mae int8", vit.I8, learningBy(MAE), "d82614d062096eb32030249adf1eef3a27c662861476c03c154e101ff1e72de6"},
+	{"drop path", vit.F32, droppingRun, "5231a2ae9d7d7f5b9c4ad13af4c2a6f0ee68eaa2f427740f6e66860bd690c7f2"},
+	{"target layers", vit.F32, layeredRun, "a40b37368dc568347a829305557e6ebcf6e034c0dcbeb02191d41632c1a435c1"},
+	{"both f16", vit.F16, droppingLayeredRun, "e4a8c8e3862bf62fdf8c085c47707d76f4cc06c0da79a6bcb684722d69092564"},
+	{"both int8", vit.I8, wideDroppingLayeredRun, "0ea3c2dd40ae3e074d4ffbe8f6ff7b18cd9a7bce52afdfc3eaf32c1158d61dd0"},
+	{"lejepa drop path", vit.F32, func(c *Config) { c.SetObjective(LeJEPA); c.DropPath = 0.5 }, "d3b82af8c3b04bdc3862f5506afb8623535718ecc15121c695de6a26864fa0da"},
 }
 
 func unchanged(*Config) {}
@@ -57,6 +62,17 @@ func wideRun(c *Config) {
 }
 
 func sigregRun(c *Config) { c.VarianceWeight, c.SIGRegWeight = 0.05, 0.02 }
+
+func droppingRun(c *Config) { c.DropPath = 0.5 }
+
+func layeredRun(c *Config) { c.TargetLayers = 2 }
+
+func droppingLayeredRun(c *Config) { c.Encoder.Depth, c.DropPath, c.TargetLayers = 3, 0.5, 2 }
+
+func wideDroppingLayeredRun(c *Config) {
+	wideRun(c)
+	c.Encoder.Depth, c.DropPath, c.TargetLayers = 2, 0.5, 2
+}
 
 func learningBy(o Objective) func(*Config) { return func(c *Config) { c.SetObjective(o) } }
 

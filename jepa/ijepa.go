@@ -7,7 +7,8 @@ import (
 )
 
 // ijepa is the method of arXiv 2301.08243. The target encoder sees a picture, the context encoder a part of it, and the
-// predictor guesses from that the target's features of hidden blocks. Terms against collapse may be added, on the
+// predictor guesses from that the target's features of hidden blocks: its tokens, or their mean with the outputs of the
+// blocks before the last, each layer-normed (data2vec, arXiv 2202.03555). Terms against collapse may be added, on the
 // mean-pooled context tokens of a batch.
 type ijepa struct {
 	t         *Trainer
@@ -76,7 +77,12 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 	whole := vit.Size{Seqs: plan.Micro, Rows: plan.Micro * visible, Tokens: visible, Recompute: plan.Recompute, Segment: plan.Segment, Once: t.once()}
 	a.Union(
 		func() {
-			a.Part("target pass", func() { o.target = t.Target.PlacePass(a, t.pool, plan.Micro, plan.Micro*e.Tokens(), vit.Infer) })
+			a.Part("target pass", func() {
+				o.target = t.Target.PlacePass(a, t.pool, plan.Micro, plan.Micro*e.Tokens(), vit.Infer)
+				if c.TargetLayers > 1 {
+					o.target.PlaceInner(a, c.TargetLayers-1, targetEps)
+				}
+			})
 		},
 		func() {
 			if c.pooledTerms() && plan.Micro < c.Batch {
@@ -133,6 +139,7 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 	if o.preview != nil { // the pooled terms are of the whole batch
 		for b := 0; b < c.Batch; b += t.Plan.Micro {
 			pics := o.micro(px, b)
+			o.preview.SetDropPath(t.dropPath(b))
 			o.preview.Forward(pics, o.pictures(), o.part.Context, o.part.ContextOff)
 			o.preview.Mean(o.variance.pooled[b*d:])
 		}
@@ -149,6 +156,7 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 		}
 		// The context encoder sees the visible patches, the predictor guesses from them.
 		pics := o.micro(px, b)
+		o.context.SetDropPath(t.dropPath(b))
 		z := o.context.Forward(pics, o.pictures(), o.part.Context, o.part.ContextOff)
 		if c.pooledTerms() && o.preview == nil {
 			o.context.Mean(o.variance.pooled)
@@ -246,7 +254,12 @@ func (o *ijepa) Run(n, _ int) {
 		for i, patch := range o.part.Targets[n*k:][:k] {
 			token := o.tokens[(b*c.Encoder.Tokens()+int(patch))*d:][:d]
 			at := ((o.partAt-o.wantedAt)*c.Masks.Targets+n)*k + i
-			kernels.LayerNorm(o.wanted[at*d:][:d], token, nil, nil, nil, nil, 1, d, targetEps)
+			wanted := o.wanted[at*d:][:d]
+			kernels.LayerNorm(wanted, token, nil, nil, nil, nil, 1, d, targetEps)
+			if c.TargetLayers > 1 {
+				kernels.Add(wanted, o.target.Inner()[(b*c.Encoder.Tokens()+int(patch))*d:][:d])
+				kernels.Scale(wanted, 1/float32(c.TargetLayers))
+			}
 		}
 	case taskLoss: // picture n of those with the predictor
 		values := c.Masks.Targets * o.head.TargetLen * d

@@ -72,6 +72,7 @@ func (o *mae) backward(px []float32) (loss, collapse float64) {
 	t, c := o.t, o.t.Config
 	o.masks.scatter(c, t.step)
 	t.clearGradients()
+	o.context.SetDropPath(t.dropPath(0))
 	z := o.context.Forward(px, c.Batch, o.masks.Context, o.masks.ContextOff)
 	o.context.Mean(t.monitor.next())
 	o.decode.Forward(o.guess, z, &o.masks, c.Batch)

@@ -30,8 +30,10 @@ type objectiveLoss struct {
 	px []float32
 }
 
-func newObjectiveLoss(t *testing.T, c Config) *objectiveLoss {
-	c.Encoder.ImageSize, c.Encoder.Dim, c.Encoder.Depth = 16, 16, 1
+func newObjectiveLoss(t *testing.T, c Config) *objectiveLoss { return newObjectiveLossOf(t, c, 1) }
+
+func newObjectiveLossOf(t *testing.T, c Config, depth int) *objectiveLoss {
+	c.Encoder.ImageSize, c.Encoder.Dim, c.Encoder.Depth = 16, 16, depth
 	c.PredictorDim, c.PredictorDepth = 8, 1
 	c.Masks, c.Batch = DefaultMasks(4, 4), 4
 	if c.Projector[0] > 0 {

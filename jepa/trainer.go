@@ -21,6 +21,10 @@ type Trainer struct {
 	Context *vit.Encoder
 	Target  *vit.Encoder // EMA of Context; below float32 its weights are there only while it runs
 
+	// Unsound is how many steps in a row, up to the last one, had a gradient that is not sound. Step leaves it alone: it is
+	// for who judges that, and part of the state so that a run which goes on from a checkpoint goes on counting.
+	Unsound int
+
 	step     int // optimiser steps done
 	skipped  int // steps passed over because a gradient was not finite
 	halvings int // of the learning rate, after divergence
@@ -127,7 +131,7 @@ func (t *Trainer) Init() {
 	for i := range t.moments {
 		t.moments[i].clear()
 	}
-	t.step, t.skipped, t.halvings = 0, 0, 0
+	t.step, t.skipped, t.halvings, t.Unsound = 0, 0, 0, 0
 	t.monitor.reset()
 	t.repack.Repack()
 }
@@ -232,6 +236,11 @@ func (t *Trainer) gradient(n int) []float32 {
 		n -= pieces
 	}
 	panic("jepa: gradient: no such piece")
+}
+
+// dropPath is what the context encoder leaves out of the present step, for a batch that begins at a picture or view of it.
+func (t *Trainer) dropPath(first int) vit.DropPath {
+	return vit.DropPath{Rate: t.Config.DropPath, Seed: t.Config.Seed, Step: t.step, First: first}
 }
 
 // schedule is the run's rates as functions of the step.

@@ -26,6 +26,7 @@ func placeViews(a *arena.Arena, t *Trainer, meanwhile func()) *viewsPass {
 
 // Forward fills pooled.
 func (p *viewsPass) Forward(px []float32) {
+	p.pass.SetDropPath(p.t.dropPath(0))
 	p.pass.Forward(px, p.views, nil, nil)
 	p.pass.Mean(p.pooled)
 }

@@ -214,6 +214,9 @@ func (p *Pass) DTokens() []float32 { return p.ws.DOut[:p.ws.Rows()*p.enc.Config.
 // SetNoise is that of the pass's Workspace.
 func (p *Pass) SetNoise(key uint32, first int) { p.ws.SetNoise(key, first) }
 
+// SetDropPath is that of the pass's Workspace.
+func (p *Pass) SetDropPath(d DropPath) { p.ws.SetDropPath(d) }
+
 // Backward adds to the gradient of every parameter, from DTokens, or sets it (Size.Once); Tokens may be gone then. It
 // follows a Forward of a pass made for Train, whose pictures it reads again.
 func (p *Pass) Backward() {

@@ -35,6 +35,7 @@ type model struct {
 	off  []int32
 	c    []float32
 	size Size
+	drop DropPath
 }
 
 func newModel(t *testing.T, workers int) *model {
@@ -68,6 +69,7 @@ func newModelOf(t *testing.T, workers int, cfg Config, precision Precision, size
 
 func (m *model) loss() float64 {
 	m.e.Pack()
+	m.p.SetDropPath(m.drop)
 	return dot(m.p.Forward(m.px, len(m.off)-1, m.keep, m.off), m.c)
 }
 

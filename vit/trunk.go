@@ -107,7 +107,8 @@ func (ws *Workspace) forwardChunk(c chunk, w *scratch) {
 				s = ws.saves[i].from(t, c.row0)
 			}
 		}
-		ws.blockForward(t.Blocks[i], &s, c, x, out, w)
+		ws.blockForward(i, &s, c, x, out, w)
+		ws.addInner(out, c, i, w)
 		if keep && ws.inHalves() {
 			ws.halves[i].encode(&s, t, c.row0, c.row1-c.row0)
 		}
@@ -166,10 +167,10 @@ func (ws *Workspace) product(y, x []float32, rows int, l *Linear, id layer, e ke
 	}
 }
 
-// blockForward computes out = block(x) for the chunk's rows and leaves in s, which begins with them, what backward needs;
+// blockForward computes out = block i(x) for the chunk's rows and leaves in s, which begins with them, what backward needs;
 // out nil: that alone. out may be x.
-func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, x, out []float32, w *scratch) {
-	t, d := ws.trunk, ws.trunk.Dim
+func (ws *Workspace) blockForward(i int, s *saved, c chunk, x, out []float32, w *scratch) {
+	t, b, d := ws.trunk, ws.trunk.Blocks[i], ws.trunk.Dim
 	rows := c.row1 - c.row0
 	n, mid := w.norm[:rows*d], s.mid[:rows*d]
 
@@ -182,7 +183,7 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, x, out []float32,
 			r0, tokens := int(ws.off[q])-c.row0, int(ws.off[q+1]-ws.off[q])
 			kernels.AttentionForward(s.att[r0*d:], s.qkv[r0*3*d:], nil, tokens, d, t.Heads, w.attention)
 		}
-		ws.product(mid, s.att, rows, b.Proj, proj, kernels.Epilogue{Residual: x}, w)
+		ws.addBranch(mid, x, s.att, c, b.Proj, proj, i, attentionBranch, w)
 	}
 
 	b.Norm2.apply(n, mid, s.mean2, s.rstd2, rows, t.eps)
@@ -192,7 +193,7 @@ func (ws *Workspace) blockForward(b *Block, s *saved, c chunk, x, out []float32,
 	}
 	g := w.gelu[:rows*t.Hidden]
 	ws.product(g, n, rows, b.FC1, fc1, kernels.Epilogue{GELU: true, Pre: s.h}, w)
-	ws.product(out, g, rows, b.FC2, fc2, kernels.Epilogue{Residual: mid}, w)
+	ws.addBranch(out, mid, g, c, b.FC2, fc2, i, mlpBranch, w)
 }
 
 // backwardChunk is the input gradient of the present block for one chunk of the present segment, in place of the
@@ -202,13 +203,14 @@ func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 	t, d := ws.trunk, ws.trunk.Dim
 	b, g := t.Blocks[ws.block], ws.grads
 	rows, r := c.row1-c.row0, c.row0-ws.seg.row0 // r: in the segment
-	s := ws.recall(b, c, w)
+	s := ws.recall(c, w)
 	x := s.x[:rows*d]
 	chain := ws.DOut[c.row0*d:][:rows*d]
 	dOut, dMid := g.dOut[r*d:][:rows*d], g.dMid[r*d:][:rows*d]
 	mid := s.mid[:rows*d]
 	h, dh := s.h[:rows*t.Hidden], g.dh[r*t.Hidden:][:rows*t.Hidden]
 	copy(dOut, chain)
+	ws.scaleBranch(dOut, c, ws.block, mlpBranch)
 
 	// MLP: out = mid + fc2(gelu(fc1(norm2(mid))))
 	gelu := ws.inputRoom(b.FC2, fc2, r, rows, w.gelu)
@@ -221,13 +223,14 @@ func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 	ws.keepInput(n, rows, b.FC1, fc1, slot, w)
 	dn2 := g.dn2[r*d:][:rows*d]
 	ws.inputGrad(dn2, dh, b.FC1, fc1, c, w)
-	copy(dMid, dOut)
+	copy(dMid, chain)
 	kernels.AddLayerNormGrad(dMid, dn2, mid, b.Norm2.Gain.Value, s.mean2, s.rstd2, rows, d)
 	copy(chain, dMid)
 	if b.QKV == nil {
 		return
 	}
 	// Attention: mid = x + proj(attention(qkv(norm1(x))))
+	ws.scaleBranch(dMid, c, ws.block, attentionBranch)
 	dAtt, dqkv := w.norm[:rows*d], g.dqkv[r*3*d:][:rows*3*d]
 	ws.keepInput(s.att, rows, b.Proj, proj, slot, w)
 	ws.inputGrad(dAtt, dMid, b.Proj, proj, c, w)
@@ -245,7 +248,7 @@ func (ws *Workspace) backwardChunk(c chunk, slot int, w *scratch) {
 
 // recall returns what forward left of the present block for a chunk of the present segment: what was kept, or what it
 // widens or computes anew.
-func (ws *Workspace) recall(b *Block, c chunk, w *scratch) saved {
+func (ws *Workspace) recall(c chunk, w *scratch) saved {
 	t, d := ws.trunk, ws.trunk.Dim
 	s, rows := ws.kept.from(t, c.row0-ws.keptRow), c.row1-c.row0
 	if !ws.inHalves() && !ws.recomputed() {
@@ -259,7 +262,7 @@ func (ws *Workspace) recall(b *Block, c chunk, w *scratch) saved {
 		ws.halves[ws.block].decode(&s, t, c.row0, rows)
 		return s
 	}
-	ws.blockForward(b, &s, c, s.x[:rows*d], nil, w)
+	ws.blockForward(ws.block, &s, c, s.x[:rows*d], nil, w)
 	if ws.inHalves() {
 		s.round(t, rows)
 	}

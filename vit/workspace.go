@@ -46,6 +46,8 @@ type Workspace struct {
 	keptRow              int   // its first row
 	grads                *gradients
 	int8                 *int8Block // nil unless products are those of int8 operands
+	drop                 DropPath
+	inner                inner
 
 	what   trunkTask
 	block  int     // which block a task is about

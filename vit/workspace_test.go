@@ -48,6 +48,9 @@ func trainingRun(t *testing.T, m *model, size Size, pack packing, workers int, g
 		for _, r := range m.off[first : first+n+1] {
 			off = append(off, r-r0)
 		}
+		drop := m.drop
+		drop.First += first
+		b.p.SetDropPath(drop)
 		tokens = append(tokens, b.p.Forward(m.px[first*m.e.Config.PixelLen():], n, m.keep[r0:r1], off)...)
 		fill(b.meanwhile, 1e6, 3)
 		copy(b.p.DTokens(), m.c[int(r0)*m.e.Config.Dim:int(r1)*m.e.Config.Dim])

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
+	"edgejepa/internal/safetensors"
 	"edgejepa/jepa"
 	"edgejepa/jepa/report"
 )
@@ -21,9 +23,20 @@ const (
 	mostReturns = 3  // times that a run which diverged goes back
 )
 
+// Measures that best.safetensors may be kept by.
+const (
+	byKNN    = "knn"
+	byRankMe = "rankme"
+)
+
 // soundNorm is a gradient's norm, in units of the bound that clips it, up to which it is sound. Runs that learn stay below 10.
-// Tests lower it: it takes much to make a run diverge.
-var soundNorm = 100.0
+const soundNorm = 100.0
+
+// sound says whether a step of a run whose gradients are clipped to clip had a sound one. Tests replace it: it takes much
+// to make a run diverge.
+var sound = func(st jepa.Stats, clip float64) bool {
+	return !st.Skipped && st.GradNorm <= soundNorm*max(clip, 1)
+}
 
 var (
 	errDiverged  = errors.New("the run has diverged")
@@ -31,7 +44,7 @@ var (
 )
 
 // watch warns of steps that were passed over, and returns errDiverged when the gradient has not been sound for long. That
-// depends on the steps alone, so a run that is resumed finds the same, unless it was interrupted in the midst of them.
+// depends on the steps alone: how many it was is part of the state, so a run that is resumed finds the same.
 func (t *training) watch(st jepa.Stats) error {
 	if st.Skipped && t.skips == 0 {
 		t.progress.Warnf("step %d: the gradient is not finite; the step is passed over", st.Step)
@@ -40,17 +53,17 @@ func (t *training) watch(st jepa.Stats) error {
 	if !st.Skipped {
 		t.skips = 0
 	}
-	t.bad++
-	if !st.Skipped && st.GradNorm <= soundNorm*max(t.config.Run.Clip, 1) {
-		t.bad = 0
+	t.trainer.Unsound++
+	if sound(st, t.config.Run.Clip) {
+		t.trainer.Unsound = 0
 	}
-	if t.bad >= badSteps {
+	if t.trainer.Unsound >= badSteps {
 		return errDiverged
 	}
 	return nil
 }
 
-// goBack returns a run that has diverged to its last checkpoint, or to its start, and goes on at half the learning rate.
+// goBack returns a run that has diverged to its last rollback point, or to its start, and goes on at half the learning rate.
 // The new state is saved at once: the halved rate belongs to it.
 func (t *training) goBack() error {
 	t.unsound = true
@@ -65,17 +78,8 @@ func (t *training) goBack() error {
 	if err := t.lines.Close(); err != nil {
 		return err
 	}
-	found, err := t.restore()
-	if err != nil {
+	if err := t.restoreRollback(); err != nil {
 		return err
-	}
-	if !found {
-		t.trainer.Init()
-		if t.plan.init != nil {
-			if err := t.trainer.InitFrom(t.plan.init); err != nil {
-				return err
-			}
-		}
 	}
 	for t.trainer.Halvings() <= halvings {
 		t.trainer.HalveRate()
@@ -86,7 +90,7 @@ func (t *training) goBack() error {
 	}
 	t.lines = lines
 	t.loader = t.plan.loader(t.trainer.Done())
-	t.bad, t.skips, t.unsound = 0, 0, false
+	t.skips, t.unsound = 0, false
 	t.loggedAt, t.logged, t.rested = t.trainer.Done(), time.Now(), 0
 	t.progress.Warnf("step %d: DIVERGENCE: the gradient has not been sound for %d steps. Going back to step %d, and on with 1/%d of the learning rate",
 		at, badSteps, t.trainer.Done(), 1<<t.trainer.Halvings())
@@ -116,47 +120,62 @@ func (t *training) warnOfCollapse(m metrics) error {
 // by RankMe, and then only after the warm-up, through which untrained features have a high rank too. It notes the figure's
 // name in the line.
 func (t *training) keepBest(m *metrics) error {
-	name, score := "rankme", float64(m.RankMe)
+	score := jepa.Score{Step: m.Step, Measure: byRankMe, Value: float64(m.RankMe)}
 	switch {
 	case m.judgement != nil:
-		name, score = "knn", m.KNN
+		score.Measure, score.Value = byKNN, m.KNN
 	case t.judge != nil || m.Step <= t.config.Run.Warmup || t.collapsed:
 		return nil
 	}
-	if m.Step == 0 || !(score > t.best) {
+	if m.Step == 0 || !(score.Value > t.best) {
 		return nil
 	}
-	if err := durable.WriteFile(filepath.Join(t.dir, bestFile), 0o644, t.trainer.WriteEncoders); err != nil {
+	write := func(w io.Writer) error { return t.trainer.WriteScored(w, score) }
+	if err := durable.WriteFile(filepath.Join(t.dir, bestFile), 0o644, write); err != nil {
 		return err
 	}
-	t.best, m.Best = score, name
+	t.best, m.Best = score.Value, score.Measure
 	return nil
 }
 
-// remember finds in the log what a resumed run has to know of its past. Figures of two kinds do not compare: k-NN, which
-// knows labels, has its way over RankMe when a run goes on with --eval or without.
+// remember finds out what a resumed run has to know of its past. The log may have lost lines that best.safetensors is
+// from, so that says itself what it scored. Figures of two kinds do not compare: k-NN, which knows labels, has its way
+// over RankMe when a run goes on with --eval or without.
 func (t *training) remember() error {
 	t.best = math.Inf(-1)
+	best, ok, err := readScore(filepath.Join(t.dir, bestFile))
+	switch {
+	case err != nil:
+		t.progress.Warnf("the best encoders so far are lost: %v", err)
+	case !ok || best.Measure == byRankMe && t.judge != nil:
+	case best.Measure == byKNN && t.judge == nil:
+		t.best = math.Inf(1)
+	default:
+		t.best = best.Value
+	}
+	if t.report == nil {
+		return nil
+	}
 	lines, err := report.ReadMetrics(filepath.Join(t.dir, metricsFile))
 	if err != nil {
 		return err
 	}
-	for _, l := range lines {
-		switch l.Best {
-		case "knn":
-			if t.best = l.KNN; t.judge == nil {
-				t.best = math.Inf(1)
-			}
-		case "rankme":
-			if t.judge == nil {
-				t.best = max(t.best, l.RankMe)
-			}
-		}
-	}
-	if t.report != nil {
-		t.report.remember(lines)
-	}
+	t.report.remember(lines)
 	return nil
+}
+
+// readScore reads what a run's best encoders scored, and no more of the file. One that is absent, or does not say, is no
+// error.
+func readScore(path string) (s jepa.Score, ok bool, err error) {
+	f, err := safetensors.Stream(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false, nil
+	}
+	if err != nil {
+		return s, false, err
+	}
+	defer f.Close()
+	return jepa.ReadScore(f)
 }
 
 // whichModel turns --model and --which into the model to open: of a run the last encoders or the best.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/internal/cli"
+	"edgejepa/internal/durable"
+	"edgejepa/internal/parallel"
+	"edgejepa/internal/safetensors"
 	"edgejepa/jepa"
 	"edgejepa/jepa/report"
 	"edgejepa/vit"
@@ -24,11 +28,11 @@ func TestDivergence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for long under an emulator; the full run has it")
 	}
-	sound := soundNorm
-	defer func() { soundNorm = sound }()
+	judged := sound
+	defer func() { sound = judged }()
 	pictures, out := drawn(t, 4), filepath.Join(t.TempDir(), "run")
 	args := micro(pictures, out, "--max-steps", "60", "--lr", "0.004")
-	soundNorm = 1e-9
+	sound = func(jepa.Stats, float64) bool { return false }
 	code, _, stderr := command(t, args...)
 	require.Equal(t, cli.ExitFailed, code, stderr)
 	require.Equal(t, 3, strings.Count(stderr, "DIVERGENCE"), stderr)
@@ -38,7 +42,7 @@ func TestDivergence(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(out, encoderFile))
 	require.Contains(t, string(file(t, out, reportFile)), ">stopped<")
 
-	soundNorm = sound
+	sound = judged
 	whole := t.TempDir()
 	require.NoError(t, os.CopyFS(whole, os.DirFS(out)))
 	code, _, stderr = command(t, "pretrain", "--out", whole, "--resume", "--threads", "2")
@@ -67,7 +71,7 @@ func TestDivergence(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	var said bytes.Buffer
-	run := &training{progress: cli.NewProgress(&said, "step", cli.LogText, true)}
+	run := &training{progress: cli.NewProgress(&said, "step", cli.LogText, true), trainer: &jepa.Trainer{}}
 	run.config.Run.Clip = 1
 	bad := jepa.Stats{Skipped: true, GradNorm: math.NaN()}
 	wild := jepa.Stats{GradNorm: 2 * soundNorm}
@@ -84,7 +88,7 @@ func TestWatch(t *testing.T) {
 	run.config.Run.Clip = 10
 	for range 2 * badSteps {
 		require.NoError(t, run.watch(jepa.Stats{GradNorm: 5 * soundNorm}), "within what is clipped to")
-		run.bad = 0
+		run.trainer.Unsound = 0
 	}
 }
 
@@ -163,19 +167,99 @@ func TestBest(t *testing.T) {
 	}
 }
 
-// A run that goes on with labels or without them compares no k-NN with a RankMe.
+// A run that goes on with labels or without them compares no k-NN with a RankMe, and knows the score of the encoders that
+// are there, whatever is left of the log.
 func TestBestOfTwoKinds(t *testing.T) {
 	dir := t.TempDir()
-	remembered := func(log string, j *judge) float64 {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, metricsFile), []byte(log), 0o644))
-		run := &training{dir: dir, judge: j}
+	c := microRun(t)
+	pool := parallel.New(1)
+	defer pool.Close()
+	tr, err := jepa.NewTrainer(c, jepa.Plan{}, pool)
+	require.NoError(t, err)
+	var said bytes.Buffer
+	remembered := func(j *judge) float64 {
+		said.Reset()
+		run := &training{dir: dir, judge: j, progress: cli.NewProgress(&said, "step", cli.LogText, true)}
 		require.NoError(t, run.remember())
 		return run.best
 	}
-	const rank, knn = `{"step":1,"rankme":80,"best":"rankme"}` + "\n", `{"step":2,"rankme":70,"knn":45,"best":"knn"}` + "\n"
-	require.Equal(t, math.Inf(-1), remembered("", nil))
-	require.EqualValues(t, 80, remembered(rank, nil))
-	require.Equal(t, math.Inf(-1), remembered(rank, &judge{}), "any k-NN will do")
-	require.EqualValues(t, 45, remembered(rank+knn, &judge{}))
-	require.Equal(t, math.Inf(1), remembered(rank+knn, nil), "no RankMe will")
+	keep := func(s jepa.Score) {
+		write := func(w io.Writer) error { return tr.WriteScored(w, s) }
+		require.NoError(t, durable.WriteFile(filepath.Join(dir, bestFile), 0o644, write))
+	}
+	require.Equal(t, math.Inf(-1), remembered(nil))
+	keep(jepa.Score{Step: 3, Measure: byRankMe, Value: 80.25})
+	require.Equal(t, 80.25, remembered(nil))
+	require.Equal(t, math.Inf(-1), remembered(&judge{}), "any k-NN will do")
+	keep(jepa.Score{Step: 4, Measure: byKNN, Value: 45})
+	require.Equal(t, 45.0, remembered(&judge{}))
+	require.Equal(t, math.Inf(1), remembered(nil), "no RankMe will")
+	require.Empty(t, said.String())
+
+	// Better ones replace them, worse ones and others do not.
+	run := &training{dir: dir, trainer: tr, judge: &judge{}, best: 45, config: runConfig{Run: c}}
+	for _, knn := range []float64{44, 45, 46} {
+		m := metrics{Step: int(knn), judgement: &judgement{KNN: knn}}
+		require.NoError(t, run.keepBest(&m))
+		require.Equal(t, knn > 45, m.Best == byKNN)
+	}
+	s, ok, err := readScore(filepath.Join(dir, bestFile))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, jepa.Score{Step: 46, Measure: byKNN, Value: 46}, s)
+	run = &training{dir: dir, trainer: tr, best: remembered(nil), config: runConfig{Run: c}}
+	m := metrics{Step: c.Warmup + 1, RankMe: 1e9}
+	require.NoError(t, run.keepBest(&m))
+	require.Empty(t, m.Best)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, bestFile), []byte("no such file"), 0o644))
+	require.Equal(t, math.Inf(-1), remembered(nil), "damaged: any will do")
+	require.Contains(t, said.String(), bestFile)
+}
+
+func microRun(t *testing.T) jepa.Config {
+	t.Helper()
+	p, err := vit.PresetNamed("micro")
+	require.NoError(t, err)
+	c := jepa.Default(p, 0, 0)
+	c.Batch = 4
+	c.SetSteps(20)
+	return c
+}
+
+// A run that lost the log's newest lines to a crash does not take worse encoders for the best.
+func TestBestOutlivesTheLog(t *testing.T) {
+	pictures := drawn(t, 6)
+	out := trained(t, pictures, "--max-steps", "20", "--eval", pictures, "--eval-every", "5")
+	f, err := safetensors.Open(filepath.Join(out, bestFile))
+	require.NoError(t, err)
+	s, ok, err := jepa.ReadScore(f)
+	require.NoError(t, err)
+	require.True(t, ok)
+	lines, err := report.ReadMetrics(filepath.Join(out, metricsFile))
+	require.NoError(t, err)
+	most := math.Inf(-1)
+	for _, l := range lines {
+		if l.Step > 0 && l.KNN > most {
+			most = l.KNN
+		}
+	}
+	require.Equal(t, most, s.Value)
+	require.NoError(t, os.Remove(filepath.Join(out, checkpointFile)))
+	require.NoFileExists(t, filepath.Join(out, durable.PrevName(checkpointFile)))
+	want := file(t, out, bestFile)
+	code, _, stderr := command(t, "pretrain", "--out", out, "--resume", "--eval", pictures, "--eval-every", "7")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stderr, "no checkpoint yet")
+	after, err := report.ReadMetrics(filepath.Join(out, metricsFile))
+	require.NoError(t, err)
+	for _, l := range after {
+		if l.Best != "" {
+			require.Greater(t, l.KNN, s.Value, "at step %d", l.Step)
+			want = nil
+		}
+	}
+	if want != nil {
+		require.True(t, string(want) == string(file(t, out, bestFile)))
+	}
 }

@@ -74,3 +74,37 @@ func TestObjectiveFlags(t *testing.T) {
 		require.NoDirExists(t, other)
 	}
 }
+
+// Drop path and averaged targets belong to the run: config.json has them, and a resumed run goes on with them.
+func TestKnobs(t *testing.T) {
+	pictures, dir := drawn(t, 4), t.TempDir()
+	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
+	knobs := []string{"--drop-path", "0.3", "--target-layers", "2"}
+	code, _, stderr := command(t, micro(pictures, whole, knobs...)...)
+	require.Zero(t, code, stderr)
+	c := storedRun(t, whole).Run
+	require.Equal(t, 0.3, c.DropPath)
+	require.Equal(t, 2, c.TargetLayers)
+	code, _, stderr = command(t, micro(pictures, parts, append(knobs, "--max-time", "1ms")...)...)
+	require.Zero(t, code, stderr)
+	code, _, stderr = command(t, "pretrain", "--out", parts, "--resume", "--threads", "1", "--memory", "200MiB")
+	require.Zero(t, code, stderr)
+	require.True(t, string(file(t, whole, checkpointFile)) == string(file(t, parts, checkpointFile)))
+	code, _, stderr = command(t, "pretrain", "--out", parts, "--resume", "--drop-path", "0.2")
+	require.Equal(t, cli.ExitUsage, code)
+	require.Contains(t, stderr, "drop_path was 0.3, now 0.2")
+
+	plain, off := trained(t, pictures), filepath.Join(dir, "off")
+	require.NotEqual(t, file(t, plain, checkpointFile), file(t, whole, checkpointFile))
+	code, _, stderr = command(t, micro(pictures, off, "--max-steps", "3", "--drop-path", "0", "--target-layers", "1")...)
+	require.Zero(t, code, stderr)
+	require.Equal(t, file(t, plain, checkpointFile), file(t, off, checkpointFile), "as it is without them")
+	for says, args := range map[string][]string{
+		"drop_path is 1": {"--drop-path", "1"}, "--target-layers 0": {"--target-layers", "0"}, "target_layers is 3": {"--target-layers", "3"},
+		"target_layers has no part in objective mae": {"--objective", "mae", "--target-layers", "2"},
+	} {
+		code, _, stderr := command(t, micro(pictures, filepath.Join(dir, "bad"), args...)...)
+		require.Equal(t, cli.ExitUsage, code)
+		require.Contains(t, stderr, says)
+	}
+}

@@ -38,6 +38,8 @@ type pretrainFlags struct {
 	maskRatio        float64
 	jitter           float64
 	predictor, loss  string
+	dropPath         float64
+	targetLayers     int
 	ema, weightDecay []float64
 	cropScale        []float64
 	clip, variance   float64
@@ -58,13 +60,15 @@ const pretrainHelp = `Learns from the pictures under PATH... (folders of any nes
   checkpoint.safetensors   the whole state, and the one before it
   encoder.safetensors      context and target encoder, for probe and export
   best.safetensors         likewise, as they were when k-NN was best (with --eval), or RankMe after the warm-up: --which best
+  rollback.safetensors     the state of a fixed step, to which a run that diverges goes back; gone when the run is done
   report.html              curves and what the encoder sees, for a browser; --serve :8080 shows it live
 
 A lower loss does not mean better features: look at rankme and feature_std, and use --eval or the probe command, which
 compare with the same network untrained.
 
-A run that diverges, its gradient not finite or huge for 20 steps in a row, goes back to its last checkpoint and on at half
-the learning rate, three times at most; metrics.jsonl counts them as rollbacks. Without labels, consistency says of how
+A run that diverges, its gradient not finite or huge for 20 steps in a row, goes back and on at half the learning rate,
+three times at most; metrics.jsonl counts them as rollbacks. It goes back to the last of the points that end each tenth of
+the run, at least 100 steps apart, or to its start: equal settings end in equal bytes then too. Without labels, consistency says of how
 many pictures another crop is found again among some hundred: it should rise above consistency_random, its start.
 
 Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
@@ -146,6 +150,8 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.predictor, "predictor", jepa.PredictorViT, "predictor: vit or mlp")
 	fs.IntVar(&f.predictorDepth, "predictor-depth", 0, "blocks of the predictor (default: the preset's)")
 	fs.StringVar(&f.loss, "loss", jepa.LossSmoothL1, "smooth_l1 (the official code's) or l2 (the paper's)")
+	fs.IntVar(&f.targetLayers, "target-layers", 1, "ijepa: blocks of the target encoder whose outputs are averaged to what is predicted")
+	fs.Float64Var(&f.dropPath, "drop-path", 0, "stochastic depth: chance to leave a picture out of a branch of the context encoder's last block, less in earlier ones")
 	fs.Float64SliceVar(&f.ema, "ema", nil, "EMA momentum of the target encoder, first,last (default 0.996,0.9999)")
 	fs.Float64SliceVar(&f.weightDecay, "weight-decay", nil, "weight decay, first,last (default 0.05,0.05)")
 	fs.Float64Var(&f.clip, "clip", 1, "bound on the gradient's norm; 0: none")
@@ -237,6 +243,14 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 	set("predictor", func() { c.Predictor = f.predictor })
 	set("predictor-depth", func() { c.PredictorDepth = f.predictorDepth })
 	set("loss", func() { c.Loss = f.loss })
+	set("drop-path", func() { c.DropPath = f.dropPath })
+	set("target-layers", func() {
+		if c.TargetLayers = f.targetLayers; f.targetLayers == 1 {
+			c.TargetLayers = 0 // as it is written where nothing is averaged
+		} else if f.targetLayers < 1 {
+			bad = cli.Usagef("--target-layers %d: it must be at least 1", f.targetLayers)
+		}
+	})
 	set("clip", func() { c.Clip = f.clip })
 	set("variance-weight", func() { c.VarianceWeight = f.variance })
 	set("sigreg-weight", func() { c.SIGRegWeight = f.sigreg })

@@ -49,7 +49,6 @@ type training struct {
 	collapsed      bool
 	best           float64 // what encoders must surpass to become best.safetensors; -Inf: there are none
 	skips          int     // steps passed over, in a row
-	bad            int     // steps without a sound gradient, in a row
 	unsound        bool    // the state is not worth saving
 	paced          bool
 	begun          time.Time
@@ -86,7 +85,7 @@ type metrics struct {
 	SkippedSteps    int    `json:"skipped_steps"`
 	Temperature     number `json:"temperature,omitempty"` // °C, where there is a sensor
 	Rested          number `json:"rested,omitempty"`      // share of the time, to cool
-	RollBacks       int    `json:"rollbacks,omitempty"`   // to a checkpoint, after divergence: each halved the rate
+	RollBacks       int    `json:"rollbacks,omitempty"`   // after divergence: each halved the rate
 
 	// Percent of the report's pictures that another crop of the same is nearest to, and the same before training: an estimate
 	// without labels.
@@ -222,7 +221,7 @@ func (t *training) begin(p *plan) error {
 		}
 		if found {
 			t.progress.Infof("resumed at step %d", t.trainer.Done())
-			return nil
+			return t.checkRollback()
 		}
 		if p.config.InitFrom != "" && p.init == nil {
 			return cli.Usagef("--resume: the run had no checkpoint yet: give its --init-from again")
@@ -260,16 +259,9 @@ func (t *training) clean() error {
 // the log from after it are dropped: they will be written again.
 func (t *training) restore() (bool, error) {
 	var loaded *safetensors.File
-	_, refused, err := durable.Recover(t.dir, checkpointFile, func(path string) error {
-		f, err := safetensors.Stream(path) // it is as large as the models in the trainer
-		if err != nil {
-			return err
-		}
-		if err := f.Verify(); err != nil {
-			return errors.Join(err, f.Close())
-		}
-		loaded = f
-		return nil
+	_, refused, err := durable.Recover(t.dir, checkpointFile, func(path string) (err error) {
+		loaded, err = openChecked(path)
+		return err
 	})
 	for _, r := range refused {
 		t.progress.Warnf("a damaged checkpoint was put aside: %v", r)
@@ -283,11 +275,28 @@ func (t *training) restore() (bool, error) {
 			return false, err
 		}
 	}
+	return found, t.cutLog(found)
+}
+
+// cutLog drops the lines of the log that are from after the trainer's step, or all of them.
+func (t *training) cutLog(keep bool) error {
 	done := t.trainer.Done()
-	return found, durable.TruncateJSONL(filepath.Join(t.dir, metricsFile), func(line []byte) bool {
+	return durable.TruncateJSONL(filepath.Join(t.dir, metricsFile), func(line []byte) bool {
 		var m struct{ Step int }
-		return found && json.Unmarshal(line, &m) == nil && m.Step <= done
+		return keep && json.Unmarshal(line, &m) == nil && m.Step <= done
 	})
+}
+
+// openChecked opens a file for one reading, as large as it may be, if it agrees with its checksum.
+func openChecked(path string) (*safetensors.File, error) {
+	f, err := safetensors.Stream(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Verify(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // loop trains until the last step, the deadline, an interruption or an error.
@@ -318,9 +327,12 @@ func (t *training) loop(ctx context.Context) error {
 			continue
 		}
 		last := st.Step == c.Steps
+		if !last && t.trainer.Unsound == 0 && st.Step%rollbackEvery(c.Steps) == 0 {
+			t.saveRollback()
+		}
 		eval := t.judge != nil && (st.Step%t.judge.every == 0 || last)
 		now := time.Now()
-		saving := now.Sub(t.saved) >= t.every && t.bad == 0
+		saving := now.Sub(t.saved) >= t.every && t.trainer.Unsound == 0
 		if last || eval || saving || st.Step == 1 || now.Sub(t.logged) >= logEvery {
 			due := t.report != nil && !last && t.report.due(now)
 			switch {
@@ -430,6 +442,9 @@ func (t *training) leave(ctx context.Context, reason error) error {
 	saving := t.save()
 	if saving == nil {
 		saving = durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, t.trainer.WriteEncoders)
+	}
+	if saving == nil && reason == nil {
+		saving = t.dropRollback()
 	}
 	done, steps := t.trainer.Done(), t.config.Run.Steps
 	if t.report != nil {

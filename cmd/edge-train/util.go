@@ -27,11 +27,12 @@ const (
 	checkpointFile = "checkpoint.safetensors"
 	encoderFile    = "encoder.safetensors"
 	bestFile       = "best.safetensors"
+	rollbackFile   = "rollback.safetensors"
 	reportFile     = "report.html"
 )
 
 // runFiles are all of them.
-var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, reportFile}
+var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, rollbackFile, reportFile}
 
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")

@@ -20,6 +20,7 @@ const (
 	PurposeDemo                         // the drawn picture set; a = class, b = picture
 	PurposeCalibrate                    // which pictures calibrate a quantised encoder
 	PurposeSlice                        // directions on which features are projected; a = step, b = direction
+	PurposeDropPath                     // residual branches left out; a = step, b = picture and block
 )
 
 const gamma = 0x9e3779b97f4a7c15 // 2^64 / golden ratio, odd

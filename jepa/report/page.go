@@ -148,7 +148,7 @@ func (p *Page) warnings(m *markup) {
 		break
 	}
 	if last.RollBacks > 0 {
-		said = append(said, fmt.Sprintf("The run diverged %s: each time it went back to its last checkpoint and on with half the learning rate.", times(last.RollBacks)))
+		said = append(said, fmt.Sprintf("The run diverged %s: each time it went back and on with half the learning rate.", times(last.RollBacks)))
 	}
 	if last.Skipped > 0 {
 		said = append(said, fmt.Sprintf("%s passed over because the gradient was not finite.", count(last.Skipped, "step was", "steps were")))
