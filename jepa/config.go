@@ -53,9 +53,10 @@ type Config struct {
 	VarianceWeight float64    `json:"variance_weight"` // 0: the paper's loss alone
 
 	SIGRegWeight float64 `json:"sigreg_weight,omitempty"` // of a term on what LeJEPA projects, or I-JEPA's context encoder pools
-	Views        int     `json:"views,omitempty"`         // of each picture, in LeJEPA and BYOL
-	Projector    [2]int  `json:"projector,omitzero"`      // width of the hidden layer and the output, in LeJEPA and BYOL
-	MaskRatio    float64 `json:"mask_ratio,omitempty"`    // share of the patches that is hidden, in MAE
+	Views        int     `json:"views,omitempty"`         // of each picture, in I-JEPA (0: one, and no term on them), LeJEPA and BYOL
+	ViewWeight   float64 `json:"view_weight,omitempty"`   // of the joint-embedding term that I-JEPA has where it has views
+	Projector    [2]int  `json:"projector,omitzero"`      // of views: width of the hidden layer and the output
+	MaskRatio    float64 `json:"mask_ratio,omitempty"`    // share of the patches that is hidden from the encoder, in LeJEPA and MAE
 
 	CropScale [2]float64 `json:"crop_scale"` // share of a picture's area that a crop takes
 	Flip      bool       `json:"flip"`
@@ -80,7 +81,7 @@ func Default(p vit.Preset, imageSize, patchSize int) Config {
 
 // SetObjective turns a recipe into one for another objective: what only some of them have gets its default.
 func (c *Config) SetObjective(o Objective) {
-	c.Objective, c.Loss, c.VarianceWeight = o, LossSmoothL1, 0
+	c.Objective, c.Loss, c.VarianceWeight, c.ViewWeight = o, LossSmoothL1, 0, 0
 	c.SIGRegWeight, c.Views, c.Projector, c.MaskRatio, c.Jitter, c.TargetLayers = 0, 0, [2]int{}, 0, 0, 0
 	switch o {
 	case IJEPA:
@@ -96,6 +97,19 @@ func (c *Config) SetObjective(o Objective) {
 
 // PictureViews is how many views of each picture a batch has.
 func (c Config) PictureViews() int { return max(1, c.Views) }
+
+// sequences is how many views a batch has in all.
+func (c Config) sequences() int { return c.Batch * c.PictureViews() }
+
+// SetViews gives I-JEPA so many views of each picture, and with more than one the joint-embedding term on them in place of
+// the variance term.
+func (c *Config) SetViews(n int) {
+	c.SetObjective(IJEPA)
+	if n > 1 {
+		c.Views, c.ViewWeight, c.VarianceWeight = n, 1, 0
+		c.SIGRegWeight, c.Projector, c.Jitter = 0.05, [2]int{512, 64}, 0.4
+	}
+}
 
 // SetSteps sets the length of the run, and the warm-up and rates that follow from it.
 func (c *Config) SetSteps(steps int) {
@@ -164,9 +178,10 @@ func (c Config) validateObjective() error {
 	foreign("sigreg_weight", (o == BYOL || o == MAE) && c.SIGRegWeight > 0)
 	foreign("target_layers", o != IJEPA && c.TargetLayers != 0)
 	bad(c.TargetLayers >= 0 && c.TargetLayers <= c.Encoder.Depth, "target_layers is %d: it must lie in 1..%d", c.TargetLayers, c.Encoder.Depth)
-	foreign("mask_ratio", o != MAE && c.MaskRatio != 0)
-	projects := o == LeJEPA || o == BYOL
-	foreign("views", !projects && c.Views != 0)
+	foreign("mask_ratio", (o == IJEPA || o == BYOL) && c.MaskRatio != 0)
+	projects := o == LeJEPA || o == BYOL || o == IJEPA && c.Views > 0
+	foreign("views", o == MAE && c.Views != 0)
+	foreign("view_weight", o != IJEPA && c.ViewWeight != 0)
 	foreign("projector", !projects && c.Projector != [2]int{})
 	if projects {
 		for _, width := range c.Projector {
@@ -174,14 +189,20 @@ func (c Config) validateObjective() error {
 		}
 	}
 	switch o {
+	case IJEPA:
+		bad(c.Views == 0 || c.Views >= 2 && c.Views <= 16, "views is %d: it must be 0 or lie in 2..16", c.Views)
+		bad(c.ViewWeight >= 0 && c.ViewWeight <= 1000 && (c.ViewWeight > 0) == (c.Views > 0), "view_weight is %g with %d views: both are 0, or neither", c.ViewWeight, c.Views)
+		bad(c.Views == 0 || c.VarianceWeight == 0, "variance_weight has no part in ijepa with views")
+		bad(c.Views == 0 || c.SIGRegWeight > 0 && c.SIGRegWeight < 1, "sigreg_weight is %g: with views it must lie between 0 and 1", c.SIGRegWeight)
 	case LeJEPA:
 		bad(c.SIGRegWeight > 0 && c.SIGRegWeight < 1, "sigreg_weight is %g: in lejepa it must lie between 0 and 1", c.SIGRegWeight)
 		bad(c.Views >= 2 && c.Views <= 16, "views is %d: it must lie in 2..16", c.Views)
 	case BYOL:
 		bad(c.Views == byolViews, "views is %d: byol has %d", c.Views, byolViews)
 	case MAE:
-		bad(c.MaskRatio >= 0.05 && c.MaskRatio <= 0.95, "mask_ratio is %g: it must lie in 0.05..0.95", c.MaskRatio)
+		bad(c.MaskRatio > 0, "mask_ratio is 0: mae hides patches")
 	}
+	bad(c.MaskRatio == 0 || c.MaskRatio >= 0.05 && c.MaskRatio <= 0.95, "mask_ratio is %g: it must be 0 or lie in 0.05..0.95", c.MaskRatio)
 	return errors.Join(errs...)
 }
 

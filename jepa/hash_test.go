@@ -47,6 +47,10 @@ var hashRuns = []struct {
 	{"both f16", vit.F16, droppingLayeredRun, "e4a8c8e3862bf62fdf8c085c47707d76f4cc06c0da79a6bcb684722d69092564"},
 	{"both int8", vit.I8, wideDroppingLayeredRun, "0ea3c2dd40ae3e074d4ffbe8f6ff7b18cd9a7bce52afdfc3eaf32c1158d61dd0"},
 	{"lejepa drop path", vit.F32, func(c *Config) { c.SetObjective(LeJEPA); c.DropPath = 0.5 }, "d3b82af8c3b04bdc3862f5506afb8623535718ecc15121c695de6a26864fa0da"},
+	{"lejepa masked", vit.F32, func(c *Config) { c.SetObjective(LeJEPA); c.MaskRatio, c.Views = 0.5, 3 }, "f13f1972ec4f20a4bc9d358e5b2de758636bcba1935a3486ae346bb7e8306aad"},
+	{"views", vit.F32, func(c *Config) { c.SetViews(2) }, "986a7146af7a4a29864fce910ecb752ab52dff196f636da780bcd86e0d0cfba1"},
+	{"views f16", vit.F16, func(c *Config) { c.SetViews(2) }, "c58fe6e6c8c9acdb5c96db3521801dc600e8efcf5ab20a8586a1451e4f30a2b1"},
+	{"views int8", vit.I8, func(c *Config) { wideRun(c); c.SetViews(2) }, "61fb45e0a965799903d6ec911f9c0dd0277a1bc5fe4809a9fac5741a5ba2419d"},
 }
 
 func unchanged(*Config) {}

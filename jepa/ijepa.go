@@ -13,6 +13,7 @@ import (
 type ijepa struct {
 	t         *Trainer
 	predictor *Predictor
+	projector *mlp // of views; nil: there is one view
 
 	sampler  *Sampler
 	context  *vit.Pass
@@ -21,6 +22,8 @@ type ijepa struct {
 	predict  *predictorPass
 	variance *variance // with the room of pooled tokens and of their gradient, whichever terms there are
 	sigreg   *sigreg   // nil: off
+	joint    *joint    // nil: off
+	features []float32 // [B·V, D] of the target encoder, where there are views
 
 	drawn     Masks     // the sampler's
 	masks     *Masks    // of the present step
@@ -50,14 +53,25 @@ const (
 const targetEps = 1e-5
 
 // pooledTerms says that there are terms of the whole batch, whatever micro-batches it goes through the network in.
-func (c Config) pooledTerms() bool { return c.VarianceWeight > 0 || c.SIGRegWeight > 0 }
+func (c Config) pooledTerms() bool { return c.VarianceWeight > 0 || c.SIGRegWeight > 0 || c.Views > 0 }
 
 func (o *ijepa) placeHead(a *arena.Arena) head {
-	o.predictor = placePredictor(a, o.t.Config)
+	c := o.t.Config
+	o.predictor = newPredictor(c, a.Measuring())
+	if c.Views > 0 {
+		o.projector = addMLP(&o.predictor.Params, "projector", c.Encoder.Dim, c.Projector[0], c.Projector[1])
+	}
+	o.predictor.Params.Alloc(a, true, o.linears)
 	if o.t.Plan.Strips {
 		o.predictor.trunk.PackStrips()
 	}
-	return head{params: &o.predictor.Params, linears: o.predictor.linears}
+	return head{params: &o.predictor.Params, linears: o.linears}
+}
+
+func (o *ijepa) linears(yield func(*vit.Linear) bool) {
+	if o.projector == nil || yield(o.projector.fc1) && yield(o.projector.fc2) {
+		o.predictor.linears(yield)
+	}
 }
 
 func (o *ijepa) placeStep(a *arena.Arena) {
@@ -67,12 +81,14 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 	hidden := c.Masks.Targets * block // predicted tokens of a picture
 	o.sampler = NewSampler(c.Masks)
 	if o.ahead = plan.Micro; c.halves() { // gradients will take the place of its weights
-		o.ahead = c.Batch
+		o.ahead = c.sequences()
 	}
 	o.wanted = a.F32(o.ahead * hidden * d)
-	o.variance = placeVariance(a, c.VarianceWeight, c.Batch, d)
-	if c.SIGRegWeight > 0 {
-		o.sigreg = placeSIGReg(a, t.pool, c.SIGRegWeight, c.Batch, 1, d)
+	o.variance = placeVariance(a, c.VarianceWeight, c.sequences(), d)
+	if c.Views > 0 {
+		o.features = a.F32(c.sequences() * d)
+	} else if c.SIGRegWeight > 0 {
+		o.sigreg = placeSIGReg(a, t.pool, c.SIGRegWeight, c.sequences(), 1, d)
 	}
 	whole := vit.Size{Seqs: plan.Micro, Rows: plan.Micro * visible, Tokens: visible, Recompute: plan.Recompute, Segment: plan.Segment, Once: t.once()}
 	a.Union(
@@ -85,7 +101,7 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 			})
 		},
 		func() {
-			if c.pooledTerms() && plan.Micro < c.Batch {
+			if c.pooledTerms() && plan.Micro < c.sequences() {
 				a.Part("variance preview", func() { o.preview = t.Context.PlacePass(a, t.pool, plan.Micro, whole.Rows, vit.Infer) })
 			}
 		},
@@ -93,7 +109,14 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 			a.Part("context pass", func() {
 				o.context = t.Context.PlaceTraining(a, t.pool, whole, func() {
 					a.Union(
-						func() { a.Part("variance term", func() { o.variance.placeWork(a) }) },
+						func() {
+							a.Part("pooled terms", func() {
+								o.variance.placeWork(a)
+								if c.Views > 0 {
+									o.joint = placeJoint(a, t.pool, o.projector, c, c.ViewWeight)
+								}
+							})
+						},
 						func() {
 							a.Part("predictor pass", func() {
 								o.predict = o.predictor.placePass(a, t.pool, predictorSize{
@@ -109,12 +132,12 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 		},
 	)
 	if !a.Measuring() {
-		o.losses = make([]float64, c.Batch)
+		o.losses = make([]float64, c.sequences())
 	}
 }
 
 func (o *ijepa) backward(px []float32) (loss, collapse float64) {
-	o.sampler.Sample(&o.drawn, o.t.Config.Seed, o.t.step, o.t.Config.Batch)
+	o.sampler.Sample(&o.drawn, o.t.Config.Seed, o.t.step, o.t.Config.sequences())
 	return o.backwardWith(px, &o.drawn, func(stage) {})
 }
 
@@ -133,11 +156,12 @@ const (
 func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (loss, collapse float64) {
 	t, c, d := o.t, o.t.Config, o.t.Config.Encoder.Dim
 	o.masks = masks
-	n := c.Masks.Targets * c.Batch * o.masks.TargetLen * d // values predicted
+	n := c.Masks.Targets * c.sequences() * o.masks.TargetLen * d // values predicted
 	o.lossScale = float32(1 / float64(n))
 
+	clear(t.head.params.Grad)
 	if o.preview != nil { // the pooled terms are of the whole batch
-		for b := 0; b < c.Batch; b += t.Plan.Micro {
+		for b := 0; b < c.sequences(); b += t.Plan.Micro {
 			pics := o.micro(px, b)
 			o.preview.SetDropPath(t.dropPath(b))
 			o.preview.Forward(pics, o.pictures(), o.part.Context, o.part.ContextOff)
@@ -146,13 +170,16 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 		collapse = o.pooledTerms()
 	}
 
-	features := t.monitor.next()
-	for b := 0; b < c.Batch; b += t.Plan.Micro {
+	features := o.features
+	if features == nil {
+		features = t.monitor.next()
+	}
+	for b := 0; b < c.sequences(); b += t.Plan.Micro {
 		if b%o.ahead == 0 {
 			o.lookAt(px, b, features, inspect)
 		}
 		if b == 0 {
-			t.clearGradients()
+			t.clearEncoder()
 		}
 		// The context encoder sees the visible patches, the predictor guesses from them.
 		pics := o.micro(px, b)
@@ -179,6 +206,9 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 		o.context.SetNoise(t.noiseKey(noiseContext), o.partAt)
 		o.context.Backward()
 	}
+	if o.features != nil {
+		t.observeFirst(o.features)
+	}
 	for _, l := range o.losses {
 		loss += l
 	}
@@ -188,10 +218,15 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 // pooledTerms returns the terms against collapse of the pooled tokens of a batch, and leaves their gradient in
 // o.variance.grad.
 func (o *ijepa) pooledTerms() (sum float64) {
-	if o.sigreg != nil { // first: the other centres the tokens
-		sum = o.sigreg.apply(o.variance.pooled, o.t.Config.Seed, o.t.step)
+	c := o.t.Config
+	if o.joint != nil {
+		invariance, sigreg := o.joint.apply(o.variance.grad, o.variance.pooled, c.Seed, o.t.step)
+		return invariance + sigreg
 	}
-	if o.t.Config.VarianceWeight > 0 {
+	if o.sigreg != nil { // first: the other centres the tokens
+		sum = o.sigreg.apply(o.variance.pooled, c.Seed, o.t.step)
+	}
+	if c.VarianceWeight > 0 {
 		sum += o.variance.apply()
 	} else {
 		clear(o.variance.grad)
@@ -208,7 +243,7 @@ func (o *ijepa) lookAt(px []float32, first int, features []float32, inspect func
 	t := o.t
 	t.widenTarget()
 	o.wantedAt = first
-	for b := first; b < min(first+o.ahead, t.Config.Batch); b += t.Plan.Micro {
+	for b := first; b < min(first+o.ahead, t.Config.sequences()); b += t.Plan.Micro {
 		pics := o.micro(px, b)
 		o.tokens = o.target.Forward(pics, o.pictures(), nil, nil)
 		o.run(taskWanted, o.pictures()*t.Config.Masks.Targets)
@@ -220,7 +255,7 @@ func (o *ijepa) lookAt(px []float32, first int, features []float32, inspect func
 // micro turns to the micro-batch that begins at picture b, and returns its pixels.
 func (o *ijepa) micro(px []float32, b int) []float32 {
 	c := o.t.Config
-	end := min(b+o.t.Plan.Micro, c.Batch)
+	end := min(b+o.t.Plan.Micro, c.sequences())
 	o.partAt = b
 	o.masks.slice(&o.part, b, end, c.Masks.Targets)
 	return px[b*c.Encoder.PixelLen() : end*c.Encoder.PixelLen()]

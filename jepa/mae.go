@@ -32,14 +32,18 @@ type mae struct {
 // pixelEps is the epsilon of the normalisation of a patch.
 const pixelEps = 1e-6
 
-// visiblePatches is how many patches of a picture MAE's encoder sees.
+// visiblePatches is how many patches of a picture or view are left by a mask ratio.
 func (c Config) visiblePatches() int {
 	n := c.Encoder.Tokens()
+	if c.MaskRatio == 0 {
+		return n
+	}
 	return min(max(1, int(math.RoundToEven(float64(n)*(1-c.MaskRatio)))), n-1)
 }
 
 func (o *mae) placeHead(a *arena.Arena) head {
-	o.decoder = placeDecoder(a, o.t.Config)
+	o.decoder = newDecoder(o.t.Config, a.Measuring())
+	o.decoder.Params.Alloc(a, true, o.decoder.linears)
 	if o.t.Plan.Strips {
 		o.decoder.trunk.PackStrips()
 	}
@@ -101,12 +105,12 @@ func (o *mae) Run(n, _ int) {
 	o.losses[n] = o.t.Config.lossOf()(o.guess[lo:hi], o.guess[lo:hi], o.wanted[lo:hi], o.lossScale)
 }
 
-// scatter draws which patches each picture of a step shows, all sets of that size being equally likely; the others are
-// its one target, in ascending order as well.
+// scatter draws which patches each picture of a step shows, or each view, all sets of that size being equally likely; the
+// others are its one target, in ascending order as well.
 func (m *Masks) scatter(c Config, step int) {
 	n, visible := c.Encoder.Tokens(), c.visiblePatches()
 	m.reset(n - visible)
-	for b := range c.Batch {
+	for b := range c.Batch * c.PictureViews() {
 		r := rng.New(c.Seed, rng.PurposeMask, uint64(step), uint64(b)+1)
 		for patch, need := 0, visible; patch < n; patch++ { // selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S)
 			if r.IntN(n-patch) < need {

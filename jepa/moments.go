@@ -42,7 +42,7 @@ func (m *moments) clear() {
 
 // once says that the gradients of the context encoder are set by a step's one backward pass, and lie where it is done
 // with what the forward pass saved (vit.Size.Once).
-func (t *Trainer) once() bool { return !t.Config.halves() && t.Plan.Micro == t.Config.Batch }
+func (t *Trainer) once() bool { return !t.Config.halves() && t.Plan.Micro == t.Config.sequences() }
 
 // placeEncoders lays out the context and the target encoder. In halves the target's weights are float32 only while it
 // runs, which is before a step has gradients: the two share memory.

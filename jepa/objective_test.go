@@ -106,17 +106,27 @@ func TestObjectiveGradients(t *testing.T) {
 		require.Less(t, off, gradientTolerance, "%v: %s", o, name)
 		require.Equal(t, biasesBeforeNorms[o], free, o)
 	}
-	c := withObjective(LeJEPA)
-	c.Views = 3
-	w := newObjectiveLoss(t, c)
-	off, name, _ := w.worst(w.loss)
-	require.Less(t, off, gradientTolerance, "three views: %s", name)
+	for says, change := range map[string]func(*Config){
+		"three views":   func(c *Config) { c.SetObjective(LeJEPA); c.Views = 3 },
+		"masked views":  func(c *Config) { c.SetObjective(LeJEPA); c.MaskRatio = 0.4 },
+		"I-JEPA, views": func(c *Config) { c.SetViews(2); c.SIGRegWeight = 0.4 },
+	} {
+		c := microConfig()
+		change(&c)
+		w := newObjectiveLoss(t, c)
+		off, name, _ := w.worst(w.loss)
+		require.Less(t, off, gradientTolerance, "%s: %s", says, name)
+	}
 }
 
 // What the comparison is for: a gradient with a part of the loss a fifth off is found out.
 func TestObjectiveGradientsCatchErrors(t *testing.T) {
-	for _, o := range allObjectives {
-		w := newObjectiveLoss(t, withObjective(o))
+	views := microConfig()
+	views.SetViews(2)
+	views.ViewWeight = 0.05 // so that neither part drowns the other
+	for _, c := range []Config{withObjective(IJEPA), withObjective(LeJEPA), withObjective(BYOL), withObjective(MAE), views} {
+		o := c.Objective
+		w := newObjectiveLoss(t, c)
 		w.loss()
 		first := w.tr.Context.Params.List[0]
 		grad := slices.Clone(first.Grad)
@@ -265,7 +275,7 @@ func TestSpreadSeesCollapse(t *testing.T) {
 
 func TestObjectiveInJSON(t *testing.T) {
 	c := microConfig()
-	for _, key := range []string{"objective", "sigreg_weight", "views", "projector", "mask_ratio", "jitter"} {
+	for _, key := range []string{"objective", "sigreg_weight", "views", "view_weight", "projector", "mask_ratio", "jitter"} {
 		require.NotContains(t, c.JSON(), key, "a run of I-JEPA is written as it was before there was a choice")
 	}
 	for _, o := range allObjectives { // from each to the default and back
@@ -290,9 +300,15 @@ func TestObjectiveValidates(t *testing.T) {
 		"objective is number 7":                        func(c *Config) { c.Objective = 7 },
 		"variance_weight has no part in objective mae": func(c *Config) { c.SetObjective(MAE); c.VarianceWeight = 1 },
 		"sigreg_weight has no part in objective byol":  func(c *Config) { c.SetObjective(BYOL); c.SIGRegWeight = 1 },
-		"views has no part in objective ijepa":         func(c *Config) { c.Views = 2 },
+		"view_weight is 0 with 2 views":                func(c *Config) { c.SetViews(2); c.ViewWeight = 0 },
+		"view_weight has no part in objective byol":    func(c *Config) { c.SetObjective(BYOL); c.ViewWeight = 1 },
+		"variance_weight has no part in ijepa with":    func(c *Config) { c.SetViews(2); c.VarianceWeight = 0.1 },
+		"sigreg_weight is 1: with views":               func(c *Config) { c.SetViews(2); c.SIGRegWeight = 1 },
+		"views has no part in objective mae":           func(c *Config) { c.SetObjective(MAE); c.Views = 2 },
 		"projector has no part in objective mae":       func(c *Config) { c.SetObjective(MAE); c.Projector[0] = 8 },
-		"mask_ratio has no part in objective lejepa":   func(c *Config) { c.SetObjective(LeJEPA); c.MaskRatio = 0.5 },
+		"mask_ratio has no part in objective ijepa":    func(c *Config) { c.MaskRatio = 0.5 },
+		"mask_ratio has no part in objective byol":     func(c *Config) { c.SetObjective(BYOL); c.MaskRatio = 0.5 },
+		"mask_ratio is 0: mae":                         func(c *Config) { c.SetObjective(MAE); c.MaskRatio = 0 },
 		"mask_ratio is 0.99":                           func(c *Config) { c.SetObjective(MAE); c.MaskRatio = 0.99 },
 		"views is 17":                                  func(c *Config) { c.SetObjective(LeJEPA); c.Views = 17 },
 		"byol has 2":                                   func(c *Config) { c.SetObjective(BYOL); c.Views = 3 },

@@ -25,13 +25,13 @@ type Plan struct {
 // of fills in what the plan leaves to the configuration.
 func (p Plan) of(c Config) Plan {
 	if p.Micro <= 0 || c.Objective != IJEPA { // the others take whole batches
-		p.Micro = c.Batch
+		p.Micro = c.sequences()
 	}
 	if c.Objective != IJEPA {
 		p.Head = 0
 	}
 	whole, head := c.groups()
-	p.Micro = min(roundUp(p.Micro, whole), c.Batch)
+	p.Micro = min(roundUp(p.Micro, whole), c.sequences())
 	if p.Head <= 0 {
 		p.Head = p.Micro
 	}
@@ -67,10 +67,10 @@ func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 func (p Plan) Describe(c Config) string {
 	p = p.of(c)
 	var b strings.Builder
-	if p.Micro == c.Batch {
+	if p.Micro == c.sequences() {
 		fmt.Fprintf(&b, "whole batches of %d", c.Batch)
 	} else {
-		fmt.Fprintf(&b, "micro-batches of %d of %d", p.Micro, c.Batch)
+		fmt.Fprintf(&b, "micro-batches of %d of %d", p.Micro, c.sequences())
 	}
 	if p.Head < p.Micro {
 		fmt.Fprintf(&b, ", predictor %d at a time", p.Head)
@@ -116,8 +116,8 @@ func Plans(c Config, threads int) iter.Seq[Plan] {
 		if c.Predictor != PredictorMLP {
 			sequence += visible
 		}
-		p := Plan{Micro: c.Batch, Head: upTo(c.Batch, segment*3/2, c.Masks.Targets*sequence), Segment: segment}
-		least := upTo(c.Batch, segment, visible) // pictures that a micro-batch wants
+		p := Plan{Micro: c.sequences(), Head: upTo(c.sequences(), segment*3/2, c.Masks.Targets*sequence), Segment: segment}
+		least := upTo(c.sequences(), segment, visible) // pictures that a micro-batch wants
 		// micro tries p with micro-batches of half the size, a quarter, … of which least pictures are left.
 		micro := func(p Plan, least int) bool {
 			for p.Micro /= 2; p.Micro >= least; p.Micro /= 2 {
@@ -185,16 +185,16 @@ func (p Plan) extraMACs(c Config) float64 {
 	e, visible := c.Encoder, c.Masks.MaxContext()
 	block := trunkMACs(visible, e.Dim, e.Hidden())
 	again := block - int64(e.Dim*e.Hidden()) // not the last layer
-	n := int64(c.Batch*visible*p.of(c).Recompute) * again
-	if c.pooledTerms() && p.of(c).Micro < c.Batch {
-		n += int64(c.Batch*visible*e.Depth) * block
+	n := int64(c.sequences()*visible*p.of(c).Recompute) * again
+	if c.pooledTerms() && p.of(c).Micro < c.sequences() {
+		n += int64(c.sequences()*visible*e.Depth) * block
 	}
 	if w := c.PredictorDim; p.RecomputeHead {
 		sequence := c.Masks.MaxTarget()
 		if c.Predictor != PredictorMLP {
 			sequence += visible
 		}
-		n += int64(c.Batch*c.Masks.Targets*sequence*c.PredictorDepth) * (trunkMACs(sequence, w, 4*w) - int64(4*w*w))
+		n += int64(c.sequences()*c.Masks.Targets*sequence*c.PredictorDepth) * (trunkMACs(sequence, w, 4*w) - int64(4*w*w))
 	}
 	return float64(n)
 }
@@ -210,7 +210,7 @@ func MACs(c Config) float64 {
 	if c.Objective != IJEPA {
 		return wholeMACs(c)
 	}
-	off := make([]int32, c.Batch+1)
+	off := make([]int32, c.sequences()+1)
 	for b := range off {
 		off[b] = int32(b * c.Masks.MaxContext())
 	}
@@ -226,16 +226,16 @@ func stepMACs(c Config, off []int32, block int) float64 {
 	trunk := func(rows, tokens, depth, width, hidden, passes int) int64 {
 		return int64(rows*depth*passes) * trunkMACs(tokens, width, hidden)
 	}
-	all, context := c.Batch*e.Tokens(), int(off[c.Batch])
+	all, context := c.sequences()*e.Tokens(), int(off[c.sequences()])
 	n := trunk(all, e.Tokens(), e.Depth, e.Dim, e.Hidden(), forward) + int64(all)*int64(e.PatchLen()*e.Dim)
-	for b := range c.Batch {
+	for b := range c.sequences() {
 		visible := int(off[b+1] - off[b])
 		n += trunk(visible, visible, e.Depth, e.Dim, e.Hidden(), train)
 		both := visible + block
 		n += int64(c.Masks.Targets) * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
 	}
 	n += int64(2*context) * int64(e.PatchLen()*e.Dim) // no gradient by pixels
-	n += int64(train*(context+c.Batch*c.Masks.Targets*block)) * int64(e.Dim*c.PredictorDim)
+	n += int64(train*(context+c.sequences()*c.Masks.Targets*block)) * int64(e.Dim*c.PredictorDim)
 	return float64(n)
 }
 
@@ -270,7 +270,7 @@ func Footprint(c Config, plan Plan, threads int) int64 {
 
 // Layout is Footprint and what takes it, part by part. Parts overlap where they share memory.
 func Layout(c Config, plan Plan, threads int) (int64, []arena.Part) {
-	if rows := plan.of(c).Micro * c.PictureViews() * c.Encoder.Tokens(); rows > math.MaxInt/max(c.Encoder.Hidden(), c.Encoder.PatchLen()) {
+	if rows := plan.of(c).Micro * c.Encoder.Tokens(); rows > math.MaxInt/max(c.Encoder.Hidden(), c.Encoder.PatchLen()) {
 		return 1 << 60, nil // more than a 32-bit int can count
 	}
 	pool := parallel.New(threads)

@@ -44,8 +44,12 @@ func TestPlansChangeNothing(t *testing.T) {
 	for _, r := range []struct {
 		weight    float64
 		precision vit.Precision
-	}{{0, vit.F32}, {0.1, vit.F32}, {0.1, vit.F16}, {0.1, vit.I8}} {
+		views     int
+	}{{0, vit.F32, 0}, {0.1, vit.F32, 0}, {0.1, vit.F16, 0}, {0.1, vit.I8, 0}, {0, vit.F32, 2}, {0, vit.I8, 3}} {
 		c := microConfig()
+		if r.views > 0 {
+			c.SetViews(r.views)
+		}
 		c.VarianceWeight, c.Precision = r.weight, r.precision
 		want := stepped(t, c, Plan{}, 1)
 		all := slices.Collect(Plans(c, 1))
@@ -163,7 +167,7 @@ func TestLayout(t *testing.T) {
 	step, models := at["step"], at["models"]
 	require.Equal(t, models[1], step[0])
 	require.Equal(t, total, step[1])
-	for _, name := range []string{"target pass", "variance preview", "context pass", "predictor pass", "variance term"} {
+	for _, name := range []string{"target pass", "variance preview", "context pass", "predictor pass", "pooled terms"} {
 		require.Contains(t, at, name)
 		require.GreaterOrEqual(t, at[name][0], step[0], name)
 		require.LessOrEqual(t, at[name][1], step[1], name)

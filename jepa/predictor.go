@@ -25,20 +25,20 @@ type Predictor struct {
 	width       int
 }
 
-// placePredictor lays out a predictor for an encoder in an arena.
-func placePredictor(a *arena.Arena, c Config) *Predictor {
-	return placeNarrow(a, c, "predictor", "_proj", c.Encoder.Dim)
+// newPredictor is a predictor for an encoder whose parameters have no memory yet; measuring says that nobody will want it.
+func newPredictor(c Config, measuring bool) *Predictor {
+	return newNarrow(c, measuring, "predictor", "_proj", c.Encoder.Dim)
 }
 
-// placeDecoder lays out MAE's decoder: a predictor of pixels instead of features, under the names of the official code.
-func placeDecoder(a *arena.Arena, c Config) *Predictor {
-	return placeNarrow(a, c, "decoder", "_pred", c.Encoder.PatchLen())
+// newDecoder is MAE's decoder: a predictor of pixels instead of features, under the names of the official code.
+func newDecoder(c Config, measuring bool) *Predictor {
+	return newNarrow(c, measuring, "decoder", "_pred", c.Encoder.PatchLen())
 }
 
-func placeNarrow(a *arena.Arena, c Config, name, proj string, out int) *Predictor {
+func newNarrow(c Config, measuring bool, name, proj string, out int) *Predictor {
 	e, w := c.Encoder, c.PredictorDim
 	p := &Predictor{width: w, mlp: c.Predictor == PredictorMLP}
-	if !a.Measuring() {
+	if !measuring {
 		p.pos = vit.SinCos2D(w, e.Grid(), e.Grid())
 	}
 	heads := c.PredictorHeads
@@ -51,7 +51,6 @@ func placeNarrow(a *arena.Arena, c Config, name, proj string, out int) *Predicto
 	p.trunk.PackBlocks()
 	p.trunk.SetPrecision(c.Precision)
 	p.proj = p.Params.Linear(name+proj, w, out)
-	p.Params.Alloc(a, true, p.linears)
 	return p
 }
 

@@ -168,12 +168,17 @@ func (t *Trainer) Step(px []float32) Stats {
 	return t.optimise(loss, collapse, t.rates())
 }
 
-// clearGradients sets the gradients of everything trained to 0. Below float32 that ends the target encoder's weights.
+// clearGradients sets the gradients of everything trained to 0.
 func (t *Trainer) clearGradients() {
+	t.clearEncoder()
+	clear(t.head.params.Grad)
+}
+
+// clearEncoder sets those of the context encoder to 0. Below float32 that ends the target encoder's weights.
+func (t *Trainer) clearEncoder() {
 	if !t.once() {
 		clear(t.Context.Params.Grad)
 	}
-	clear(t.head.params.Grad)
 }
 
 // optimise ends a step: it clips the gradient, updates the weights by AdamW and lets the targets follow.

@@ -6,20 +6,22 @@ import (
 	"edgejepa/vit"
 )
 
-// viewsPass is the context encoder on all patches of the R = B·V views of a batch, down to one feature vector a view: the
-// mean of its tokens.
+// viewsPass is the context encoder on the R = B·V views of a batch, down to one feature vector a view: the mean of its
+// tokens. It sees T patches of each: all, or those that a random mask leaves.
 type viewsPass struct {
 	t               *Trainer
 	pass            *vit.Pass
-	views           int       // R
+	masks           Masks
+	views, tokens   int       // R, T
 	pooled, dPooled []float32 // [R, D]
 }
 
 // placeViews lays out the pass; meanwhile is that of vit.Encoder.PlaceTraining.
 func placeViews(a *arena.Arena, t *Trainer, meanwhile func()) *viewsPass {
 	e, views := t.Config.Encoder, t.Config.Batch*t.Config.PictureViews()
-	p := &viewsPass{t: t, views: views, pooled: a.F32(views * e.Dim), dPooled: a.F32(views * e.Dim)}
-	size := vit.Size{Seqs: views, Rows: views * e.Tokens(), Tokens: e.Tokens(), Recompute: t.Plan.Recompute, Segment: t.Plan.Segment, Once: t.once()}
+	tokens := t.Config.visiblePatches()
+	p := &viewsPass{t: t, views: views, tokens: tokens, pooled: a.F32(views * e.Dim), dPooled: a.F32(views * e.Dim)}
+	size := vit.Size{Seqs: views, Rows: views * tokens, Tokens: tokens, Recompute: t.Plan.Recompute, Segment: t.Plan.Segment, Once: t.once()}
 	a.Part("context pass", func() { p.pass = t.Context.PlaceTraining(a, t.pool, size, meanwhile) })
 	return p
 }
@@ -27,13 +29,16 @@ func placeViews(a *arena.Arena, t *Trainer, meanwhile func()) *viewsPass {
 // Forward fills pooled.
 func (p *viewsPass) Forward(px []float32) {
 	p.pass.SetDropPath(p.t.dropPath(0))
-	p.pass.Forward(px, p.views, nil, nil)
+	if p.t.Config.MaskRatio > 0 {
+		p.masks.scatter(p.t.Config, p.t.step)
+	}
+	p.pass.Forward(px, p.views, p.masks.Context, p.masks.ContextOff)
 	p.pass.Mean(p.pooled)
 }
 
 // Backward adds to the context encoder's gradients, from dPooled.
 func (p *viewsPass) Backward() {
-	kernels.Scale(p.dPooled, 1/float32(p.t.Config.Encoder.Tokens()))
+	kernels.Scale(p.dPooled, 1/float32(p.tokens))
 	p.t.pool.Do(p, p.views)
 	p.pass.SetNoise(p.t.noiseKey(noiseContext), 0)
 	p.pass.Backward()
@@ -41,9 +46,9 @@ func (p *viewsPass) Backward() {
 
 // Run spreads the gradient of view n evenly over its tokens.
 func (p *viewsPass) Run(n, _ int) {
-	d, tokens := p.t.Config.Encoder.Dim, p.t.Config.Encoder.Tokens()
-	for r := range tokens {
-		copy(p.pass.DTokens()[(n*tokens+r)*d:][:d], p.dPooled[n*d:])
+	d := p.t.Config.Encoder.Dim
+	for r := range p.tokens {
+		copy(p.pass.DTokens()[(n*p.tokens+r)*d:][:d], p.dPooled[n*d:])
 	}
 }
 

@@ -27,9 +27,7 @@ func wholePlans(c Config, threads int) iter.Seq[Plan] {
 
 // seen is how many tokens the context encoder sees of a view, and of a whole batch.
 func (c Config) seen() (tokens, rows int) {
-	if tokens = c.Encoder.Tokens(); c.Objective == MAE {
-		tokens = c.visiblePatches()
-	}
+	tokens = c.visiblePatches()
 	return tokens, c.Batch * c.PictureViews() * tokens
 }
 

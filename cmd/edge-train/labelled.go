@@ -45,14 +45,21 @@ func openLabelled(dir string, size int, classes []string, skip func(error)) (lab
 // split divides a set into two by class, a share of test for the second.
 func (l labelled) split(share float64, seed uint64) (train, test labelled) {
 	a, b := probe.Split(l.y, share, seed)
-	pick := func(index []int) labelled {
-		s := labelled{classes: l.classes}
-		for _, i := range index {
-			s.paths, s.y = append(s.paths, l.paths[i]), append(s.y, l.y[i])
-		}
-		return s
+	return l.pick(a), l.pick(b)
+}
+
+// draw keeps so many pictures of each class, or all of one that has fewer.
+func (l labelled) draw(perClass int, seed uint64) labelled {
+	return l.pick(probe.Draw(l.y, perClass, seed))
+}
+
+// pick keeps the given pictures.
+func (l labelled) pick(index []int) labelled {
+	s := labelled{classes: l.classes}
+	for _, i := range index {
+		s.paths, s.y = append(s.paths, l.paths[i]), append(s.y, l.y[i])
 	}
-	return pick(a), pick(b)
+	return s
 }
 
 // featureBatch is how many pictures are decoded and embedded at a time.

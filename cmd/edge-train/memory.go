@@ -90,7 +90,9 @@ func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged i
 		m.plan, m.trainer, ok = jepa.Fit(c, threads, left)
 		return ok
 	}
-	whole := func() bool { return m.plan.Micro == c.Batch || c.VarianceWeight == 0 && c.SIGRegWeight == 0 }
+	whole := func() bool {
+		return m.plan.Micro == c.Batch*c.PictureViews() || c.VarianceWeight == 0 && c.SIGRegWeight == 0
+	}
 	ok := try(data.DefaultSlots, threads) && whole()
 	for workers := threads; !ok && workers > 0; workers /= 2 {
 		ok = try(2, workers) && whole()

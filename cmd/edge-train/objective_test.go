@@ -52,6 +52,10 @@ func TestObjectiveFlags(t *testing.T) {
 	require.Equal(t, 0.1, c.SIGRegWeight)
 	require.Equal(t, 0.2, c.Jitter)
 	require.Equal(t, 0.5, storedRun(t, trained(t, pictures, "--objective", "mae", "--mask-ratio", "0.5")).Run.MaskRatio)
+	require.Equal(t, 0.5, storedRun(t, trained(t, pictures, "--objective", "lejepa", "--mask-ratio", "0.5")).Run.MaskRatio)
+	c = storedRun(t, trained(t, pictures, "--views", "2", "--view-weight", "0.5", "--target-layers", "2")).Run
+	require.Equal(t, []any{2, 0.5, 0.0, 0.4, 2}, []any{c.Views, c.ViewWeight, c.VarianceWeight, c.Jitter, c.TargetLayers})
+	require.Zero(t, storedRun(t, trained(t, pictures, "--views", "1")).Run.Views, "written as where nothing was asked")
 	c = storedRun(t, trained(t, pictures, "--variance-weight", "0", "--sigreg-weight", "0.02")).Run
 	require.Zero(t, c.VarianceWeight)
 	require.Equal(t, 0.02, c.SIGRegWeight)
@@ -65,6 +69,7 @@ func TestObjectiveFlags(t *testing.T) {
 		{"--projector takes two values", []string{"--objective", "byol", "--projector", "8"}},
 		{"variance_weight has no part in objective byol", []string{"--objective", "byol", "--variance-weight", "0.1"}},
 		{"mask_ratio has no part in objective ijepa", []string{"--mask-ratio", "0.5"}},
+		{"view_weight is 2 with 0 views", []string{"--view-weight", "2"}},
 		{"jitter is 3", []string{"--jitter", "3"}},
 	} {
 		other := filepath.Join(t.TempDir(), "run")

@@ -36,6 +36,7 @@ type pretrainFlags struct {
 	views            int
 	projector        []int
 	maskRatio        float64
+	viewWeight       float64
 	jitter           float64
 	predictor, loss  string
 	dropPath         float64
@@ -157,11 +158,12 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.clip, "clip", 1, "bound on the gradient's norm; 0: none")
 	fs.Float64Var(&f.variance, "variance-weight", 0.1, "weight of the term against collapse; 0: the paper's loss alone")
 	fs.Float64Var(&f.sigreg, "sigreg-weight", 0, "weight of the term that makes features normally distributed (default 0, in lejepa 0.05)")
-	fs.IntVar(&f.views, "views", 0, "lejepa: views of a picture (default 2)")
-	fs.IntSliceVar(&f.projector, "projector", nil, "lejepa, byol: hidden and output width of the projector (default 512,64)")
-	fs.Float64Var(&f.maskRatio, "mask-ratio", 0, "mae: share of the patches that is hidden (default 0.75)")
+	fs.IntVar(&f.views, "views", 0, "views of a picture: 2 or more in lejepa (default 2), and in ijepa for a term that makes their features equal (default 1)")
+	fs.IntSliceVar(&f.projector, "projector", nil, "of views: hidden and output width of the projector (default 512,64)")
+	fs.Float64Var(&f.maskRatio, "mask-ratio", 0, "mae, lejepa: share of the patches of each view that is hidden from the encoder (default 0.75 in mae, 0 in lejepa)")
 	fs.Float64SliceVar(&f.cropScale, "crop-scale", nil, "share of a picture's area that a crop takes, least,most (default 0.3,1)")
 	fs.BoolVar(&f.flip, "flip", true, "mirror half of the crops; --flip=false for text or X-rays")
+	fs.Float64Var(&f.viewWeight, "view-weight", 0, "ijepa: weight of the term on --views (default 1)")
 	fs.Float64Var(&f.jitter, "jitter", 0, "strength of random changes of brightness, contrast and saturation (default 0, in lejepa and byol 0.4)")
 	fs.IntVar(&f.targets, "targets", 4, "target blocks a picture")
 	fs.Float64SliceVar(&f.targetScale, "target-scale", nil, "share of the patches that a target block covers, least,most (default 0.15,0.2)")
@@ -225,6 +227,11 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 		}
 		c.Precision = p
 	})
+	set("views", func() {
+		if c.Views = f.views; c.Objective == jepa.IJEPA {
+			c.SetViews(f.views)
+		}
+	})
 	pair := func(name string, v []float64, dst *[2]float64) {
 		set(name, func() {
 			switch len(v) {
@@ -252,9 +259,9 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 		}
 	})
 	set("clip", func() { c.Clip = f.clip })
+	set("view-weight", func() { c.ViewWeight = f.viewWeight })
 	set("variance-weight", func() { c.VarianceWeight = f.variance })
 	set("sigreg-weight", func() { c.SIGRegWeight = f.sigreg })
-	set("views", func() { c.Views = f.views })
 	set("mask-ratio", func() { c.MaskRatio = f.maskRatio })
 	set("jitter", func() { c.Jitter = f.jitter })
 	set("projector", func() {

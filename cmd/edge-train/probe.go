@@ -52,6 +52,7 @@ type probeFlags struct {
 	model, data, test string
 	which             string
 	asJSON, quiet     bool
+	perClass          int
 	threads           int
 	seed              uint64
 	maxMegapixels     float64
@@ -66,9 +67,10 @@ func probeCommand(io streams) *cobra.Command {
 k nearest neighbours and by a linear probe. Without --test a fifth of the pictures is set aside, the same fifth for equal
 seeds. The same network at its initial weights is judged beside it: an encoder that is not clearly better has learnt
 nothing, whatever its loss. Both encoders of a run are judged, the context encoder and its slow average, the target.`,
-		Example: "  edge-train probe --model run --data labelled/\n  edge-train probe --model run --data train/ --test test/ --json",
-		Args:    usageArgs(cobra.NoArgs),
-		RunE:    func(c *cobra.Command, _ []string) error { return runProbe(c.Context(), io, f) },
+		Example: "  edge-train probe --model run --data labelled/\n  edge-train probe --model run --data train/ --test test/ --json\n" +
+			"  edge-train probe --model run --data train/ --test test/ --per-class 50   # if so few were labelled",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return runProbe(c.Context(), io, f) },
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
@@ -76,9 +78,10 @@ nothing, whatever its loss. Both encoders of a run are judged, the context encod
 	fs.StringVar(&f.which, "which", "last", "encoders of a run: last or best")
 	fs.StringVarP(&f.data, "data", "d", "", "labelled pictures to learn from")
 	fs.StringVar(&f.test, "test", "", "labelled pictures to judge on (default: a fifth of --data)")
+	fs.IntVar(&f.perClass, "per-class", 0, "learn from so many pictures of each class, drawn by --seed (default: all)")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores)")
-	fs.Uint64Var(&f.seed, "seed", 0, "of the split")
+	fs.Uint64Var(&f.seed, "seed", 0, "of what is drawn")
 	fs.Float64Var(&f.maxMegapixels, "max-megapixels", 64, "larger pictures are passed over")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
 	return c
@@ -184,6 +187,9 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 	if f.model == "" || f.data == "" {
 		return cli.Usagef("probe needs --model and --data (try edge-train probe --help)")
 	}
+	if f.perClass < 0 {
+		return cli.Usagef("--per-class %d: it must be at least 1", f.perClass)
+	}
 	model, err := whichModel(f.model, f.which)
 	if err != nil {
 		return err
@@ -213,6 +219,9 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 		train, test = train.split(testShare, f.seed)
 	} else if test, err = openLabelled(f.test, contextEnc.Config.ImageSize, train.classes, skip); err != nil {
 		return err
+	}
+	if f.perClass > 0 {
+		train = train.draw(f.perClass, f.seed)
 	}
 	pool := parallel.New(m.workers)
 	defer pool.Close()

@@ -62,6 +62,17 @@ func TestProbeWithTestFolder(t *testing.T) {
 	r, _ = probed(t, "--model", run, "--data", pictures, "--test", pictures)
 	require.Greater(t, r.Linear, 90.0)
 
+	// As if fewer were labelled: which ones is up to the seed.
+	r, few := probed(t, "--model", run, "--data", pictures, "--test", held, "--per-class", "2")
+	require.Equal(t, []int{n, 2 * n, 3 * n}, []int{r.Classes, r.Train, r.Test})
+	_, again := probed(t, "--model", run, "--data", pictures, "--test", held, "--per-class", "2")
+	require.Equal(t, few, again)
+	_, other := probed(t, "--model", run, "--data", pictures, "--test", held, "--per-class", "2", "--seed", "1")
+	require.NotEqual(t, few, other)
+	code, _, problem := command(t, "probe", "--model", run, "--data", pictures, "--per-class", "-1")
+	require.Equal(t, cli.ExitUsage, code)
+	require.Contains(t, problem, "--per-class -1: it must be at least 1")
+
 	// Fewer classes may be asked about than were learnt; another one may not.
 	require.NoError(t, os.RemoveAll(filepath.Join(held, names[1])))
 	r, _ = probed(t, "--model", run, "--data", pictures, "--test", held)

@@ -61,16 +61,28 @@ func (f Features) Rows(index []int) Features {
 // Split divides pictures with labels y into training and test pictures when nobody has: a share of each class, at
 // least one where a class has two, is drawn by the seed. Both lists ascend.
 func Split(y []int32, testShare float64, seed uint64) (train, test []int) {
+	return drawn(y, seed, func(members int) int {
+		n := int(math.RoundToEven(testShare * float64(members)))
+		return min(max(n, 1), members-1)
+	})
+}
+
+// Draw picks so many pictures of each class, or all of one that has fewer, by the seed. The list ascends.
+func Draw(y []int32, perClass int, seed uint64) (index []int) {
+	_, index = drawn(y, seed, func(members int) int { return min(perClass, members) })
+	return index
+}
+
+// drawn draws from each class as many pictures as count says for one of so many.
+func drawn(y []int32, seed uint64, count func(members int) int) (others, picked []int) {
 	byClass := map[int32][]int{}
 	for i, c := range y {
 		byClass[c] = append(byClass[c], i)
 	}
 	held := make([]bool, len(y))
 	for c, members := range byClass {
-		n := int(math.RoundToEven(testShare * float64(len(members))))
-		n = min(max(n, 1), len(members)-1)
 		r := rng.New(seed, rng.PurposeProbe, uint64(c), 0)
-		for i := range n { // the first n places of a shuffle
+		for i := range count(len(members)) { // the first places of a shuffle
 			j := i + r.IntN(len(members)-i)
 			members[i], members[j] = members[j], members[i]
 			held[members[i]] = true
@@ -78,12 +90,12 @@ func Split(y []int32, testShare float64, seed uint64) (train, test []int) {
 	}
 	for i := range y {
 		if held[i] {
-			test = append(test, i)
+			picked = append(picked, i)
 		} else {
-			train = append(train, i)
+			others = append(others, i)
 		}
 	}
-	return train, test
+	return others, picked
 }
 
 // moments are the mean and the standard deviation (unbiased) of each of the D features.

@@ -238,6 +238,16 @@ func TestSplit(t *testing.T) {
 	other, _ := Split(y, 0.2, 2)
 	require.NotEqual(t, train, other)
 
+	few := Draw(y, 2, 1)
+	require.True(t, slices.IsSorted(few))
+	clear(count)
+	for _, i := range few {
+		count[y[i]]++
+	}
+	require.Equal(t, []int{1, 2, 2, 2, 2}, count)
+	require.Equal(t, few, Draw(y, 2, 1))
+	require.NotEqual(t, few, Draw(y, 2, 2))
+
 	f := blobs(1, len(y), 3, 5, 1)
 	g := f.Rows(test)
 	require.NoError(t, g.Check())
