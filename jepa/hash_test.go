@@ -168,7 +168,14 @@ func TestCheckpointHashSeesOnePixel(t *testing.T) {
 		if testing.Short() && i > 0 { // one is enough to see that a hash sees
 			break
 		}
-		got := checkpointOf(t, i, way{threads: 2}, func(px []float32) { px[0] *= 1.001 })
+		c, at := hashConfig(i), 0
+		if c.MaskRatio > 0 { // a pixel of a patch that is seen
+			var m Masks
+			m.scatter(c, hashSteps-1)
+			patch, grid := int(m.Context[0]), c.Encoder.Grid()
+			at = (patch/grid*c.Encoder.ImageSize + patch%grid) * c.Encoder.PatchSize
+		}
+		got := checkpointOf(t, i, way{threads: 2}, func(px []float32) { px[at] *= 1.001 })
 		require.NotEqual(t, r.sha256, hashOf(got), r.name)
 	}
 }
