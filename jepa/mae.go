@@ -110,7 +110,7 @@ func (o *mae) Run(n, _ int) {
 func (m *Masks) scatter(c Config, step int) {
 	n, visible := c.Encoder.Tokens(), c.visiblePatches()
 	m.reset(n - visible)
-	for b := range c.Batch * c.PictureViews() {
+	for b := range c.sequences() {
 		r := rng.New(c.Seed, rng.PurposeMask, uint64(step), uint64(b)+1)
 		for patch, need := 0, visible; patch < n; patch++ { // selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S)
 			if r.IntN(n-patch) < need {

@@ -18,7 +18,7 @@ type viewsPass struct {
 
 // placeViews lays out the pass; meanwhile is that of vit.Encoder.PlaceTraining.
 func placeViews(a *arena.Arena, t *Trainer, meanwhile func()) *viewsPass {
-	e, views := t.Config.Encoder, t.Config.Batch*t.Config.PictureViews()
+	e, views := t.Config.Encoder, t.Config.sequences()
 	tokens := t.Config.visiblePatches()
 	p := &viewsPass{t: t, views: views, tokens: tokens, pooled: a.F32(views * e.Dim), dPooled: a.F32(views * e.Dim)}
 	size := vit.Size{Seqs: views, Rows: views * tokens, Tokens: tokens, Recompute: t.Plan.Recompute, Segment: t.Plan.Segment, Once: t.once()}

@@ -28,7 +28,7 @@ func wholePlans(c Config, threads int) iter.Seq[Plan] {
 // seen is how many tokens the context encoder sees of a view, and of a whole batch.
 func (c Config) seen() (tokens, rows int) {
 	tokens = c.visiblePatches()
-	return tokens, c.Batch * c.PictureViews() * tokens
+	return tokens, c.sequences() * tokens
 }
 
 // wholeMACs is MACs, without the small heads on pooled features.
