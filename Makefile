@@ -12,6 +12,8 @@ PLATFORMS := linux-amd64 linux-arm64 linux-armv6 linux-armv7 darwin-amd64 darwin
 # what go vet must accept, by GOOS/GOARCH
 VETTED    := linux/amd64 linux/arm64 linux/arm linux/386 js/wasm darwin/arm64 windows/amd64
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 .PHONY: build
 build: ## the two programs for this machine, into bin/
@@ -36,11 +38,15 @@ ISA := $(shell \
 
 .PHONY: test-native
 test-native:
-	EDGEJEPA_REQUIRE_ISA=$(ISA) $(GO) test -count=1 ./...
+	EDGEJEPA_REQUIRE_ISA=$(ISA) $(GO) test -count=1 -timeout 30m ./...
+
+# Runs of training that take minutes, to learn, to be killed or to soak, do not differ by what the kernels are written in.
+LONG := ./cmd/edge-train/... ./jepa ./jepa/tune
 
 .PHONY: test-purego
 test-purego:
-	$(GO) test -count=1 -tags purego ./...
+	$(GO) test -count=1 -timeout 30m -tags purego $$($(GO) list ./... | grep -vxF "$$($(GO) list $(LONG))")
+	$(GO) test -count=1 -timeout 30m -tags purego -short $(LONG)
 
 .PHONY: test-arm64
 test-arm64: ## short tests on emulated cortex-a53, a72 and a76
@@ -53,6 +59,28 @@ cross: $(PLATFORMS:%=cross-%) ## static programs for every platform, into dist/
 cross-%:
 	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(patsubst armv%,arm,$(word 2,$(subst -, ,$*))) GOARM=$(patsubst armv%,%,$(filter armv%,$(word 2,$(subst -, ,$*)))) \
 	  $(BUILD) -o dist/$*/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: reproducible
+reproducible: ## two copies of the tree at different paths give the same programs
+	.ci/reproducible
+
+.PHONY: sbom
+sbom: $(PLATFORMS:%=sbom-%) ## a bill of materials (CycloneDX 1.6) beside each program of dist/
+
+.PHONY: sbom-%
+sbom-%: cross-%
+	for program in $(PROGRAMS:%=dist/$*/%$(if $(findstring windows,$*),.exe)); do \
+	  $(GO) run -trimpath $(CYCLONEDX) bin -json -output-version 1.6 -std -noserial -notimestamp \
+	    -version "$$(git describe --tags --always --dirty)" -output $$program.cdx.json $$program || exit 1; done
+
+.PHONY: modules
+modules: ## the modules are those of go.sum, and go.mod names no more and no less than is used
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities that the programs can reach; VULNDB=URL: another database than vuln.go.dev
+	.ci/vulncheck $(GOVULNCHECK)
 
 .PHONY: bench
 ifeq ($(origin BENCH),undefined)
@@ -76,12 +104,17 @@ count-arm: ## instructions of an embedding on emulated cores, against .ci/arm-co
 	$(GO) run ./kernels/internal/armcount $(if $(UPDATE),-update)
 
 .PHONY: generate
-generate: ## assembly and tables that are written by programs
+generate: ## assembly, tables and the list of licences that are written by programs
 	$(GO) generate ./...
+	$(GO) run ./internal/licenses/gen -o internal/licenses/THIRD_PARTY_LICENSES.txt -platforms "$(PLATFORMS)" $(PROGRAMS:%=./cmd/%)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+.PHONY: race
+race: ## short tests of what has goroutines with the race detector, which needs a C compiler
+	.ci/race
 
 .PHONY: lint
 lint: ## gofmt, go vet on every platform, staticcheck

@@ -55,18 +55,14 @@ func size(n int64) string {
 func (p Profile) Advice() []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if w := p.Power; w != nil {
-		switch {
-		case w.UnderVoltage:
-			say("the supply voltage is too low: use a stronger power supply or a shorter cable")
-		case w.WasUnderVoltage:
-			say("the supply voltage was too low since the last boot: use a stronger power supply or a shorter cable")
-		}
-		switch {
-		case w.Throttled || w.FrequencyCapped || w.SoftLimit:
-			say("the firmware holds the clock down because of heat or voltage: add cooling")
-		case w.WasThrottled || w.WasCapped || w.WasSoftLimit:
-			say("the firmware held the clock down since the last boot because of heat or voltage: add cooling")
+	if p.Power != nil {
+		for _, strain := range strains {
+			switch {
+			case *strain.now(p.Power):
+				out = append(out, strain.is)
+			case *strain.ever(p.Power):
+				out = append(out, strain.was)
+			}
 		}
 	}
 	for _, t := range p.Temperatures {

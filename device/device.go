@@ -77,6 +77,33 @@ type Power struct {
 	WasSoftLimit    bool `json:"was_soft_temperature_limit,omitempty"`
 }
 
+// Slowed says that the firmware keeps the clock below what the governor asks for.
+func (p Power) Slowed() bool { return p.FrequencyCapped || p.Throttled || p.SoftLimit }
+
+// strains are what a Power tells of, each with what to say while it lasts, and of one that has been there since boot.
+var strains = [...]struct {
+	now, ever func(*Power) *bool
+	is, was   string
+}{
+	{
+		func(p *Power) *bool { return &p.UnderVoltage }, func(p *Power) *bool { return &p.WasUnderVoltage },
+		"the supply voltage is too low: use a stronger power supply or a shorter cable",
+		"the supply voltage was too low since the last boot: use a stronger power supply or a shorter cable",
+	}, {
+		func(p *Power) *bool { return &p.FrequencyCapped }, func(p *Power) *bool { return &p.WasCapped },
+		"the firmware caps the clock because of heat or voltage: add cooling, or a stronger power supply",
+		"the firmware capped the clock since the last boot because of heat or voltage: add cooling, or a stronger power supply",
+	}, {
+		func(p *Power) *bool { return &p.Throttled }, func(p *Power) *bool { return &p.WasThrottled },
+		"the firmware holds the clock down because of heat or voltage: add cooling, or a stronger power supply",
+		"the firmware held the clock down since the last boot because of heat or voltage: add cooling, or a stronger power supply",
+	}, {
+		func(p *Power) *bool { return &p.SoftLimit }, func(p *Power) *bool { return &p.WasSoftLimit },
+		"the firmware lowers the clock at its soft limit of temperature: add cooling",
+		"the firmware lowered the clock since the last boot at its soft limit of temperature: add cooling",
+	},
+}
+
 // Here probes the machine that the program runs on. The Profile is as complete as can be also when there is an error.
 func Here() (Profile, error) {
 	p, err := Probe(os.DirFS("/"))

@@ -3,7 +3,6 @@ package device
 import (
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 )
 
@@ -13,33 +12,35 @@ type Pace struct {
 	// Limit is the temperature in °C from which on the job rests, 0 for never. Boards slow down by themselves from about
 	// 80 °C on, by more than a rest costs.
 	Limit float64
-	// Say is told of each change: too hot, cool again, throttled, voltage too low.
+	// Say is told of each change: too hot, cool again, each of the strains when it appears.
 	Say func(string)
 
 	root    fs.FS
 	share   float64 // of the time to rest
 	checked time.Time
 	last    Heat
+	seen    [len(strains)]time.Time // when each was last there
+	told    [len(strains)]bool      // that it has been there since boot
 }
 
 // Heat is a board's state at one moment.
 type Heat struct {
-	Celsius      float64 // of the hottest zone; 0: unknown
-	UnderVoltage bool
-	Throttled    bool // the firmware holds the clock down
-	MHz, MaxMHz  int  // of the fastest cores; 0: unknown
+	Power               // what is not known is false
+	Celsius     float64 // of the hottest zone; 0: unknown
+	MHz, MaxMHz int     // of the fastest cores; 0: unknown
 }
 
 const (
 	paceEvery  = 5 * time.Second // between two looks at the sensors
+	paceQuiet  = time.Hour       // a strain that comes and goes is told of anew when it was gone for so long
 	paceStep   = 0.15            // by which the resting share grows
 	paceMost   = 0.75            // the largest resting share
 	hysteresis = 5               // °C below the limit at which the rest shrinks
 )
 
-// NewPace reads the sensors of this machine.
-func NewPace(limit float64, say func(string)) *Pace {
-	return &Pace{Limit: limit, Say: say, root: os.DirFS("/")}
+// NewPace reads the sensors of the machine whose file system is root, in most cases os.DirFS("/").
+func NewPace(root fs.FS, limit float64, say func(string)) *Pace {
+	return &Pace{Limit: limit, Say: say, root: root}
 }
 
 // Heat is what the last look found.
@@ -56,23 +57,28 @@ func (p *Pace) Rest(now time.Time, work time.Duration) time.Duration {
 }
 
 func (p *Pace) look() {
-	was, h := p.last, readHeat(p.root)
+	h := readHeat(p.root)
 	p.last = h
-	if h.UnderVoltage && !was.UnderVoltage {
-		p.Say("the supply voltage is too low: use a stronger power supply or a shorter cable")
-	}
-	if h.Throttled && !was.Throttled {
-		p.Say("the firmware holds the clock down because of heat or voltage: expect fewer pictures a second")
-	}
-	if was.Throttled && !h.Throttled {
-		p.Say("the firmware no longer holds the clock down")
+	for i, strain := range strains {
+		switch {
+		case *strain.now(&h.Power):
+			if p.seen[i].IsZero() || p.checked.Sub(p.seen[i]) >= paceQuiet {
+				p.Say(strain.is)
+			}
+			p.seen[i], p.told[i] = p.checked, true
+		case *strain.ever(&h.Power) && !p.told[i]: // before the job began, or between two looks
+			p.Say(strain.was)
+			p.told[i] = true
+		}
 	}
 	if p.Limit <= 0 {
 		return
 	}
 	rested := p.share > 0
+	// Where the sensor is not near what gets hot the firmware knows better. Of a weak supply no rest makes a strong one.
+	throttled := h.Throttled && !h.UnderVoltage
 	switch {
-	case h.Celsius >= p.Limit:
+	case h.Celsius >= p.Limit || throttled:
 		p.share = min(p.share+paceStep, paceMost)
 	case h.Celsius < p.Limit-hysteresis:
 		p.share = max(p.share-paceStep, 0)
@@ -80,12 +86,14 @@ func (p *Pace) look() {
 			p.share = 0 // what is left is rounding
 		}
 	}
-	if rests := p.share > 0; rests != rested {
-		if rests {
-			p.Say(fmt.Sprintf("%.0f °C: resting part of the time to stay below %.0f °C; better cooling gives full speed", h.Celsius, p.Limit))
-		} else {
-			p.Say(fmt.Sprintf("%.0f °C: going at full speed again", h.Celsius))
-		}
+	switch rests := p.share > 0; {
+	case rests == rested:
+	case !rests:
+		p.Say(fmt.Sprintf("%.0f °C: going at full speed again", h.Celsius))
+	case h.Celsius >= p.Limit:
+		p.Say(fmt.Sprintf("%.0f °C: resting part of the time to stay below %.0f °C; better cooling gives full speed", h.Celsius, p.Limit))
+	default:
+		p.Say("resting part of the time until the firmware no longer holds the clock down; better cooling gives full speed")
 	}
 }
 
@@ -97,7 +105,7 @@ func readHeat(root fs.FS) (h Heat) {
 		h.Celsius = max(h.Celsius, t.Celsius)
 	}
 	if w := r.power(); w != nil {
-		h.UnderVoltage, h.Throttled = w.UnderVoltage, w.Throttled || w.FrequencyCapped || w.SoftLimit
+		h.Power = *w
 	}
 	for _, c := range r.clocks() {
 		if c.MaxMHz >= h.MaxMHz {

@@ -67,30 +67,54 @@ func TestPaceLooksSeldom(t *testing.T) {
 	require.Greater(t, p.Rest(now.Add(paceEvery), time.Second), before)
 }
 
-func TestPaceTellsOfVoltageAndThrottling(t *testing.T) {
-	for bits := range uint32(16) {
+// Each flag of the firmware, alone and with all others, is told of once when it appears, and anew when it has been gone for
+// an hour: the four of now, and the four of since boot unless the same has been told of already.
+func TestPaceTellsOfEachFlag(t *testing.T) {
+	for flags := range uint32(256) {
 		root := fstest.MapFS{}
-		var said int
-		p := &Pace{Say: func(string) { said++ }, root: root}
-		now := time.Unix(0, 0)
-		look := func(bits uint32) {
-			board(root, 50, bits|bits<<16)
-			now = now.Add(paceEvery)
-			p.Rest(now, 0)
+		var said []string
+		p := &Pace{Limit: 80, Say: func(s string) { said = append(said, s) }, root: root}
+		at := time.Unix(0, 0)
+		look := func(now, ever uint32, after time.Duration) {
+			said = nil
+			board(root, 50, now|ever<<16)
+			at = at.Add(after)
+			p.Rest(at, 0)
 		}
-		look(bits)
-		want := 0
-		if bits&1 != 0 {
-			want++
+		now, ever := flags&15, flags>>4
+		throttled := now&4 != 0 && now&1 == 0
+		var want []string
+		for i, strain := range strains {
+			if now>>i&1 != 0 {
+				want = append(want, strain.is)
+			} else if ever>>i&1 != 0 {
+				want = append(want, strain.was)
+			}
 		}
-		if bits>>1 != 0 {
-			want++
+		if throttled {
+			want = append(want, "resting part of the time until the firmware no longer holds the clock down; better cooling gives full speed")
 		}
-		require.Equal(t, want, said, "bits %04b", bits)
-		look(bits)
-		require.Equal(t, want, said, "said once")
-		require.Equal(t, bits&1 != 0, p.Heat().UnderVoltage)
-		require.Equal(t, bits>>1 != 0, p.Heat().Throttled)
+		look(now, ever, paceEvery)
+		require.Equal(t, want, said, "%08b", flags)
+		require.Equal(t, Power{now&1 != 0, now&2 != 0, now&4 != 0, now&8 != 0, ever&1 != 0, ever&2 != 0, ever&4 != 0, ever&8 != 0}, p.Heat().Power)
+		require.Equal(t, now&14 != 0, p.Heat().Slowed())
+		require.Equal(t, throttled, p.Rest(at, time.Second) > 0, "rests from heat, not because of a weak supply: %08b", flags)
+
+		p.Limit = 0
+		for range 3 { // comes and goes
+			look(now, ever, paceQuiet-2*paceEvery)
+			require.Empty(t, said, "%08b", flags)
+			look(0, now|ever, paceEvery)
+			require.Empty(t, said, "%08b", flags)
+		}
+		var again []string
+		for i, strain := range strains {
+			if now>>i&1 != 0 {
+				again = append(again, strain.is)
+			}
+		}
+		look(now, now|ever, paceQuiet)
+		require.Equal(t, again, said, "%08b", flags)
 	}
 }
 

@@ -98,6 +98,8 @@ func (o *byol) backward(px []float32) (loss, collapse float64) {
 	loss = o.cosines()
 	o.predict.Backward(o.dz, o.q)
 	o.project.Backward(o.views.dPooled, o.dz)
+	clear(o.views.DTokens())
+	o.views.Spread()
 	o.views.Backward()
 	return loss, 0
 }

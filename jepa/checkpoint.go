@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"edgejepa/fp"
+	"edgejepa/internal/arena"
 	"edgejepa/internal/safetensors"
 	"edgejepa/vit"
 )
@@ -93,6 +94,24 @@ func (t *Trainer) WriteCheckpoint(w io.Writer) error {
 	meta["monitor_batches"] = strconv.Itoa(t.monitor.batches)
 	t.noteRare(meta)
 	return safetensors.WriteChecked(w, meta, t.tensors())
+}
+
+// FileBytes is how large the checkpoints of a valid configuration are, and the files of its encoders, in bytes, but for
+// headers of some kilobytes.
+func (c Config) FileBytes() (checkpoint, encoders int64) {
+	var a arena.Arena
+	h := newObjective(&Trainer{Config: c}).placeHead(&a)
+	half := int64(4) // bytes of what may be kept in halves
+	if c.halves() {
+		half = 2
+	}
+	model, head := vit.CountParams(c.Encoder), h.params.Count()
+	encoders = (4 + half) * model
+	checkpoint = encoders + 4*head + 2*half*(model+head) + 4*int64(monitorLen(c.Batch, c.Encoder.Dim))
+	if h.target != nil {
+		checkpoint += 4 * h.target.Count()
+	}
+	return checkpoint, encoders
 }
 
 // WriteEncoders writes the context and the target encoder, ready for probe and export.

@@ -89,3 +89,20 @@ func TestEncodersFile(t *testing.T) {
 	_, err = vit.LoadEncoder(f, vit.TargetPrefix)
 	require.NoError(t, err)
 }
+
+func TestFileBytes(t *testing.T) {
+	for _, o := range []Objective{IJEPA, LeJEPA, BYOL, MAE} {
+		for _, precision := range []vit.Precision{vit.F32, vit.F16, vit.I8} {
+			c := microConfig()
+			c.SetObjective(o)
+			c.Precision = precision
+			tr := newTrainer(t, c, 1)
+			var encoders bytes.Buffer
+			require.NoError(t, tr.WriteEncoders(&encoders))
+			all, some := c.FileBytes()
+			const header = 16 << 10
+			require.InDelta(t, int64(len(checkpointBytes(t, tr))), all+header/2, header/2, "%v in %v", o, precision)
+			require.InDelta(t, int64(encoders.Len()), some+header/2, header/2, "%v in %v", o, precision)
+		}
+	}
+}

@@ -35,6 +35,7 @@ type Config struct {
 	Loss  string     `json:"loss"`
 
 	TargetLayers int     `json:"target_layers,omitempty"` // I-JEPA: blocks of the target encoder whose outputs are averaged; 0: the last's alone
+	PixelWeight  float64 `json:"pixel_weight,omitempty"`  // I-JEPA: of predicting hidden pixels beside features; 0: features alone
 	DropPath     float64 `json:"drop_path,omitempty"`     // chance that a picture goes past a branch of the context encoder's last block
 
 	Precision vit.Precision `json:"precision,omitempty"` // left out: f32
@@ -52,9 +53,9 @@ type Config struct {
 	Clip           float64    `json:"clip"`            // bound on the gradient's norm; 0: none
 	VarianceWeight float64    `json:"variance_weight"` // 0: the paper's loss alone
 
-	SIGRegWeight float64 `json:"sigreg_weight,omitempty"` // of a term on what LeJEPA projects, or I-JEPA's context encoder pools
-	Views        int     `json:"views,omitempty"`         // of each picture, in I-JEPA (0: one, and no term on them), LeJEPA and BYOL
-	ViewWeight   float64 `json:"view_weight,omitempty"`   // of the joint-embedding term that I-JEPA has where it has views
+	SIGRegWeight float64 `json:"sigreg_weight,omitempty"` // of the share of SIGReg in a term on views, or of SIGReg on what I-JEPA's context encoder pools
+	Views        int     `json:"views,omitempty"`         // of each picture; in I-JEPA and MAE 0 means one, and no term on them
+	ViewWeight   float64 `json:"view_weight,omitempty"`   // of the joint-embedding term that I-JEPA and MAE have where they have views
 	Projector    [2]int  `json:"projector,omitzero"`      // of views: width of the hidden layer and the output
 	MaskRatio    float64 `json:"mask_ratio,omitempty"`    // share of the patches that is hidden from the encoder, in LeJEPA and MAE
 
@@ -81,17 +82,42 @@ func Default(p vit.Preset, imageSize, patchSize int) Config {
 
 // SetObjective turns a recipe into one for another objective: what only some of them have gets its default.
 func (c *Config) SetObjective(o Objective) {
-	c.Objective, c.Loss, c.VarianceWeight, c.ViewWeight = o, LossSmoothL1, 0, 0
-	c.SIGRegWeight, c.Views, c.Projector, c.MaskRatio, c.Jitter, c.TargetLayers = 0, 0, [2]int{}, 0, 0, 0
+	c.Objective, c.Loss, c.VarianceWeight = o, LossSmoothL1, 0
+	c.MaskRatio, c.TargetLayers, c.PixelWeight = 0, 0, 0
+	c.setViews(0, 0)
 	switch o {
 	case IJEPA:
 		c.VarianceWeight = 0.1
 	case LeJEPA:
-		c.SIGRegWeight, c.Views, c.Projector, c.Jitter = 0.05, 2, [2]int{512, 64}, 0.4
+		c.setViews(4, 0)
+		c.MaskRatio = 0.75
 	case BYOL:
-		c.Views, c.Projector, c.Jitter = byolViews, [2]int{512, 64}, 0.4
+		c.setViews(byolViews, 0)
+		c.SIGRegWeight = 0
 	case MAE:
 		c.MaskRatio, c.Loss = 0.75, LossL2
+		c.setViews(2, 0.2)
+	}
+}
+
+// SetViews gives I-JEPA or MAE so many views of each picture, and with more than one the joint-embedding term on them, in
+// I-JEPA in place of the variance term.
+func (c *Config) SetViews(n int) {
+	if c.VarianceWeight = 0; n > 1 {
+		c.setViews(n, 0.2)
+		return
+	}
+	c.setViews(0, 0)
+	if c.Objective == IJEPA {
+		c.VarianceWeight = 0.1
+	}
+}
+
+// setViews sets what belongs to views of a picture; weight is that of the term that views add to another.
+func (c *Config) setViews(n int, weight float64) {
+	c.Views, c.ViewWeight, c.SIGRegWeight, c.Projector, c.Jitter = n, weight, 0, [2]int{}, 0
+	if n > 0 {
+		c.SIGRegWeight, c.Projector, c.Jitter = 0.05, [2]int{512, 64}, 0.4
 	}
 }
 
@@ -100,16 +126,6 @@ func (c Config) PictureViews() int { return max(1, c.Views) }
 
 // sequences is how many views a batch has in all.
 func (c Config) sequences() int { return c.Batch * c.PictureViews() }
-
-// SetViews gives I-JEPA so many views of each picture, and with more than one the joint-embedding term on them in place of
-// the variance term.
-func (c *Config) SetViews(n int) {
-	c.SetObjective(IJEPA)
-	if n > 1 {
-		c.Views, c.ViewWeight, c.VarianceWeight = n, 1, 0
-		c.SIGRegWeight, c.Projector, c.Jitter = 0.05, [2]int{512, 64}, 0.4
-	}
-}
 
 // SetSteps sets the length of the run, and the warm-up and rates that follow from it.
 func (c *Config) SetSteps(steps int) {
@@ -129,6 +145,8 @@ func (c Config) Validate() error {
 	if err := c.Encoder.Validate(); err != nil {
 		return err
 	}
+	bad(c.Encoder.ImageWidth == 0 && c.Encoder.PositionGrid == 0, "the encoder's input is %d x %d pixels, with a position_grid of %d: pretraining takes square inputs, with positions of their own",
+		c.Encoder.ImageSize, c.Encoder.Width(), c.Encoder.PositionGrid)
 	bad(c.Predictor == PredictorViT || c.Predictor == PredictorMLP, "predictor %q: choose %s or %s", c.Predictor, PredictorViT, PredictorMLP)
 	bad(c.PredictorDim >= 4 && c.PredictorDim <= 2048 && c.PredictorDim%4 == 0, "predictor_dim is %d: it must be a multiple of 4 in 4..2048", c.PredictorDim)
 	bad(c.PredictorDepth >= 1 && c.PredictorDepth <= 64, "predictor_depth is %d: it must lie in 1..64", c.PredictorDepth)
@@ -147,7 +165,7 @@ func (c Config) Validate() error {
 		{"weight_decay", c.WeightDecay[0], 0, 10}, {"weight_decay", c.WeightDecay[1], 0, 10},
 		{"ema", c.EMA[0], 0, 1}, {"ema", c.EMA[1], 0, 1}, {"clip", c.Clip, 0, 1e6}, {"variance_weight", c.VarianceWeight, 0, 1000},
 		{"crop_scale", c.CropScale[0], 0.01, 1}, {"crop_scale", c.CropScale[1], 0.01, 1},
-		{"sigreg_weight", c.SIGRegWeight, 0, 1000}, {"jitter", c.Jitter, 0, 1}, {"drop_path", c.DropPath, 0, 0.9},
+		{"sigreg_weight", c.SIGRegWeight, 0, 1000}, {"jitter", c.Jitter, 0, 1}, {"drop_path", c.DropPath, 0, 0.9}, {"pixel_weight", c.PixelWeight, 0, 1000},
 	} {
 		bad(v.v >= v.lo && v.v <= v.hi, "%s is %g: it must lie in %g..%g", v.name, v.v, v.lo, v.hi)
 	}
@@ -175,13 +193,13 @@ func (c Config) validateObjective() error {
 	o := c.Objective
 	foreign := func(name string, set bool) { bad(!set, "%s has no part in objective %s", name, o) }
 	foreign("variance_weight", o != IJEPA && c.VarianceWeight > 0)
-	foreign("sigreg_weight", (o == BYOL || o == MAE) && c.SIGRegWeight > 0)
+	foreign("sigreg_weight", (o == BYOL || o == MAE && c.Views == 0) && c.SIGRegWeight > 0)
+	foreign("pixel_weight", o != IJEPA && c.PixelWeight != 0)
 	foreign("target_layers", o != IJEPA && c.TargetLayers != 0)
 	bad(c.TargetLayers >= 0 && c.TargetLayers <= c.Encoder.Depth, "target_layers is %d: it must lie in 1..%d", c.TargetLayers, c.Encoder.Depth)
 	foreign("mask_ratio", (o == IJEPA || o == BYOL) && c.MaskRatio != 0)
-	projects := o == LeJEPA || o == BYOL || o == IJEPA && c.Views > 0
-	foreign("views", o == MAE && c.Views != 0)
-	foreign("view_weight", o != IJEPA && c.ViewWeight != 0)
+	projects := o == LeJEPA || o == BYOL || c.Views > 0
+	foreign("view_weight", (o == LeJEPA || o == BYOL) && c.ViewWeight != 0)
 	foreign("projector", !projects && c.Projector != [2]int{})
 	if projects {
 		for _, width := range c.Projector {
@@ -189,19 +207,18 @@ func (c Config) validateObjective() error {
 		}
 	}
 	switch o {
-	case IJEPA:
+	case IJEPA, MAE:
 		bad(c.Views == 0 || c.Views >= 2 && c.Views <= 16, "views is %d: it must be 0 or lie in 2..16", c.Views)
 		bad(c.ViewWeight >= 0 && c.ViewWeight <= 1000 && (c.ViewWeight > 0) == (c.Views > 0), "view_weight is %g with %d views: both are 0, or neither", c.ViewWeight, c.Views)
-		bad(c.Views == 0 || c.VarianceWeight == 0, "variance_weight has no part in ijepa with views")
+		bad(c.Views == 0 || c.VarianceWeight == 0, "variance_weight has no part in %s with views", o)
 		bad(c.Views == 0 || c.SIGRegWeight > 0 && c.SIGRegWeight < 1, "sigreg_weight is %g: with views it must lie between 0 and 1", c.SIGRegWeight)
 	case LeJEPA:
 		bad(c.SIGRegWeight > 0 && c.SIGRegWeight < 1, "sigreg_weight is %g: in lejepa it must lie between 0 and 1", c.SIGRegWeight)
 		bad(c.Views >= 2 && c.Views <= 16, "views is %d: it must lie in 2..16", c.Views)
 	case BYOL:
 		bad(c.Views == byolViews, "views is %d: byol has %d", c.Views, byolViews)
-	case MAE:
-		bad(c.MaskRatio > 0, "mask_ratio is 0: mae hides patches")
 	}
+	bad(o != MAE || c.MaskRatio > 0, "mask_ratio is 0: mae hides patches")
 	bad(c.MaskRatio == 0 || c.MaskRatio >= 0.05 && c.MaskRatio <= 0.95, "mask_ratio is %g: it must be 0 or lie in 0.05..0.95", c.MaskRatio)
 	return errors.Join(errs...)
 }
@@ -223,8 +240,11 @@ func ParseConfig(text string) (Config, error) {
 	if err := d.Decode(&c); err != nil {
 		return Config{}, fmt.Errorf("run configuration: %w", err)
 	}
+	if d.More() {
+		return Config{}, errors.New("run configuration: something follows the JSON object")
+	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("run configuration: %w", err)
+		return Config{}, fmt.Errorf("run configuration: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return c, nil
 }

@@ -46,11 +46,16 @@ var hashRuns = []struct {
 	{"target layers", vit.F32, layeredRun, "a40b37368dc568347a829305557e6ebcf6e034c0dcbeb02191d41632c1a435c1"},
 	{"both f16", vit.F16, droppingLayeredRun, "e4a8c8e3862bf62fdf8c085c47707d76f4cc06c0da79a6bcb684722d69092564"},
 	{"both int8", vit.I8, wideDroppingLayeredRun, "0ea3c2dd40ae3e074d4ffbe8f6ff7b18cd9a7bce52afdfc3eaf32c1158d61dd0"},
-	{"lejepa drop path", vit.F32, func(c *Config) { c.SetObjective(LeJEPA); c.DropPath = 0.5 }, "d3b82af8c3b04bdc3862f5506afb8623535718ecc15121c695de6a26864fa0da"},
+	{"lejepa drop path", vit.F32, func(c *Config) { plain(c, LeJEPA); c.DropPath = 0.5 }, "d3b82af8c3b04bdc3862f5506afb8623535718ecc15121c695de6a26864fa0da"},
 	{"lejepa masked", vit.F32, func(c *Config) { c.SetObjective(LeJEPA); c.MaskRatio, c.Views = 0.5, 3 }, "f13f1972ec4f20a4bc9d358e5b2de758636bcba1935a3486ae346bb7e8306aad"},
-	{"views", vit.F32, func(c *Config) { c.SetViews(2) }, "986a7146af7a4a29864fce910ecb752ab52dff196f636da780bcd86e0d0cfba1"},
-	{"views f16", vit.F16, func(c *Config) { c.SetViews(2) }, "c58fe6e6c8c9acdb5c96db3521801dc600e8efcf5ab20a8586a1451e4f30a2b1"},
-	{"views int8", vit.I8, func(c *Config) { wideRun(c); c.SetViews(2) }, "61fb45e0a965799903d6ec911f9c0dd0277a1bc5fe4809a9fac5741a5ba2419d"},
+	{"views", vit.F32, func(c *Config) { c.SetViews(2); c.ViewWeight = 1 }, "986a7146af7a4a29864fce910ecb752ab52dff196f636da780bcd86e0d0cfba1"},
+	{"views f16", vit.F16, func(c *Config) { c.SetViews(2); c.ViewWeight = 1 }, "c58fe6e6c8c9acdb5c96db3521801dc600e8efcf5ab20a8586a1451e4f30a2b1"},
+	{"views int8", vit.I8, func(c *Config) { wideRun(c); c.SetViews(2); c.ViewWeight = 1 }, "61fb45e0a965799903d6ec911f9c0dd0277a1bc5fe4809a9fac5741a5ba2419d"},
+	{"mae views", vit.F32, maeViewsRun, "64df77ccc8e0298e63d3a0aae55323a1511f37867c7544d04338764bbdbb81f7"},
+	{"mae views f16", vit.F16, maeViewsRun, "b0a80c942b70447847bb1201952dcd5c5c86b1afafb412094146d1e7e3d96fad"},
+	{"mae views int8", vit.I8, func(c *Config) { wideRun(c); maeViewsRun(c) }, "a2138a223f38c612bf97a5f339e6563e4908ffb2c96ce1c5d333daa47044b707"},
+	{"pixels", vit.F32, pixelsRun, "0657183176a5db050f68b79285608e6fd9e4c2b3b3cbb1df26686a673ed2ddab"},
+	{"pixels int8", vit.I8, func(c *Config) { wideRun(c); pixelsRun(c) }, "ac09b9fa1bbf3dae999903edeee96012ac6f85250836d5673b0edcfa868b034b"},
 }
 
 func unchanged(*Config) {}
@@ -78,7 +83,11 @@ func wideDroppingLayeredRun(c *Config) {
 	c.Encoder.Depth, c.DropPath, c.TargetLayers = 2, 0.5, 2
 }
 
-func learningBy(o Objective) func(*Config) { return func(c *Config) { c.SetObjective(o) } }
+func learningBy(o Objective) func(*Config) { return func(c *Config) { plain(c, o) } }
+
+func maeViewsRun(c *Config) { c.SetObjective(MAE); c.SetViews(2) }
+
+func pixelsRun(c *Config) { c.PixelWeight, c.Loss = 0.5, LossL2 }
 
 // hashConfig is the configuration of run i.
 func hashConfig(i int) Config {

@@ -8,8 +8,9 @@ import (
 
 // ijepa is the method of arXiv 2301.08243. The target encoder sees a picture, the context encoder a part of it, and the
 // predictor guesses from that the target's features of hidden blocks: its tokens, or their mean with the outputs of the
-// blocks before the last, each layer-normed (data2vec, arXiv 2202.03555). Terms against collapse may be added, on the
-// mean-pooled context tokens of a batch.
+// blocks before the last, each layer-normed (data2vec, arXiv 2202.03555). It may have to guess the pixels of those blocks as
+// well, normalised as in MAE: they tie features that move to what stands still. Terms against collapse may be added, on
+// the mean-pooled context tokens of a batch.
 type ijepa struct {
 	t         *Trainer
 	predictor *Predictor
@@ -25,20 +26,23 @@ type ijepa struct {
 	joint    *joint    // nil: off
 	features []float32 // [B·V, D] of the target encoder, where there are views
 
-	drawn     Masks     // the sampler's
-	masks     *Masks    // of the present step
-	part      Masks     // of the present micro-batch
-	head      Masks     // of the part of it that is with the predictor
-	partAt    int       // its first picture
-	headAt    int       // likewise, within the micro-batch
-	ahead     int       // pictures whose tokens the target encoder has ready
-	wantedAt  int       // the first of them
-	wanted    []float32 // [ahead·M·K, D] layer-normed target tokens of the hidden blocks
-	guess     []float32 // [head·M·K, D] predictions, then their gradient
-	tokens    []float32 // target tokens of the present micro-batch, [micro, N, D]
-	losses    []float64 // per picture
-	lossScale float32
-	what      ijepaTask
+	drawn       Masks     // the sampler's
+	masks       *Masks    // of the present step
+	part        Masks     // of the present micro-batch
+	head        Masks     // of the part of it that is with the predictor
+	partAt      int       // its first picture
+	headAt      int       // likewise, within the micro-batch
+	ahead       int       // pictures whose tokens the target encoder has ready
+	wantedAt    int       // the first of them
+	wanted      []float32 // [ahead·M·K, D] layer-normed target tokens of the hidden blocks
+	guess       []float32 // [head·M·K, D] predictions, then their gradient
+	tokens      []float32 // target tokens of the present micro-batch, [micro, N, D]
+	px          []float32 // pixels of the present micro-batch
+	losses      []float64 // of features, per picture
+	lossScale   float32
+	pixelLosses []float64
+	pixelScale  float32
+	what        ijepaTask
 }
 
 type ijepaTask byte
@@ -52,8 +56,10 @@ const (
 // targetEps is the epsilon of the layer norm over target tokens.
 const targetEps = 1e-5
 
-// pooledTerms says that there are terms of the whole batch, whatever micro-batches it goes through the network in.
-func (c Config) pooledTerms() bool { return c.VarianceWeight > 0 || c.SIGRegWeight > 0 || c.Views > 0 }
+// pooledTerms says that I-JEPA has terms of the whole batch, whatever micro-batches it goes through the network in.
+func (c Config) pooledTerms() bool {
+	return c.Objective == IJEPA && (c.VarianceWeight > 0 || c.SIGRegWeight > 0 || c.Views > 0)
+}
 
 func (o *ijepa) placeHead(a *arena.Arena) head {
 	c := o.t.Config
@@ -79,11 +85,12 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 	e, d := c.Encoder, c.Encoder.Dim
 	visible, block := c.Masks.MaxContext(), c.Masks.MaxTarget()
 	hidden := c.Masks.Targets * block // predicted tokens of a picture
+	width := c.predicted()
 	o.sampler = NewSampler(c.Masks)
 	if o.ahead = plan.Micro; c.halves() { // gradients will take the place of its weights
 		o.ahead = c.sequences()
 	}
-	o.wanted = a.F32(o.ahead * hidden * d)
+	o.wanted = a.F32(o.ahead * hidden * width)
 	o.variance = placeVariance(a, c.VarianceWeight, c.sequences(), d)
 	if c.Views > 0 {
 		o.features = a.F32(c.sequences() * d)
@@ -101,7 +108,7 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 			})
 		},
 		func() {
-			if c.pooledTerms() && plan.Micro < c.sequences() {
+			if plan.Previews(c) {
 				a.Part("variance preview", func() { o.preview = t.Context.PlacePass(a, t.pool, plan.Micro, whole.Rows, vit.Infer) })
 			}
 		},
@@ -123,7 +130,7 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 									batch: plan.Head, targets: c.Masks.Targets, contextRows: plan.Head * visible, contextTokens: visible,
 									targetTokens: block, recompute: plan.RecomputeHead, segment: plan.Segment,
 								})
-								o.guess = a.F32(plan.Head * hidden * d)
+								o.guess = a.F32(plan.Head * hidden * width)
 							})
 						},
 					)
@@ -132,7 +139,7 @@ func (o *ijepa) placeStep(a *arena.Arena) {
 		},
 	)
 	if !a.Measuring() {
-		o.losses = make([]float64, c.sequences())
+		o.losses, o.pixelLosses = make([]float64, c.sequences()), make([]float64, c.sequences())
 	}
 }
 
@@ -156,8 +163,10 @@ const (
 func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (loss, collapse float64) {
 	t, c, d := o.t, o.t.Config, o.t.Config.Encoder.Dim
 	o.masks = masks
-	n := c.Masks.Targets * c.sequences() * o.masks.TargetLen * d // values predicted
+	tokens := c.Masks.Targets * c.sequences() * o.masks.TargetLen // predicted
+	n := tokens * d
 	o.lossScale = float32(1 / float64(n))
+	o.pixelScale = float32(c.PixelWeight / float64(tokens*c.Encoder.PatchLen()))
 
 	clear(t.head.params.Grad)
 	if o.preview != nil { // the pooled terms are of the whole batch
@@ -209,10 +218,21 @@ func (o *ijepa) backwardWith(px []float32, masks *Masks, inspect func(stage)) (l
 	if o.features != nil {
 		t.observeFirst(o.features)
 	}
-	for _, l := range o.losses {
+	pixels := 0.0
+	for i, l := range o.losses {
 		loss += l
+		pixels += o.pixelLosses[i]
 	}
-	return loss / float64(n), collapse
+	return loss/float64(n) + float64(pixels*float64(o.pixelScale)), collapse
+}
+
+// predicted is how many values the predictor gives for a hidden patch: the target's features, and with a term on them the
+// patch's pixels.
+func (c Config) predicted() int {
+	if c.PixelWeight > 0 {
+		return c.Encoder.Dim + c.Encoder.PatchLen()
+	}
+	return c.Encoder.Dim
 }
 
 // pooledTerms returns the terms against collapse of the pooled tokens of a batch, and leaves their gradient in
@@ -245,6 +265,7 @@ func (o *ijepa) lookAt(px []float32, first int, features []float32, inspect func
 	o.wantedAt = first
 	for b := first; b < min(first+o.ahead, t.Config.sequences()); b += t.Plan.Micro {
 		pics := o.micro(px, b)
+		o.px = pics
 		o.tokens = o.target.Forward(pics, o.pictures(), nil, nil)
 		o.run(taskWanted, o.pictures()*t.Config.Masks.Targets)
 		o.target.Mean(features[b*t.Config.Encoder.Dim:])
@@ -289,24 +310,33 @@ func (o *ijepa) Run(n, _ int) {
 		for i, patch := range o.part.Targets[n*k:][:k] {
 			token := o.tokens[(b*c.Encoder.Tokens()+int(patch))*d:][:d]
 			at := ((o.partAt-o.wantedAt)*c.Masks.Targets+n)*k + i
-			wanted := o.wanted[at*d:][:d]
+			wanted := o.wanted[at*c.predicted():][:d]
 			kernels.LayerNorm(wanted, token, nil, nil, nil, nil, 1, d, targetEps)
 			if c.TargetLayers > 1 {
 				kernels.Add(wanted, o.target.Inner()[(b*c.Encoder.Tokens()+int(patch))*d:][:d])
 				kernels.Scale(wanted, 1/float32(c.TargetLayers))
 			}
+			if c.PixelWeight > 0 {
+				pixelsOf(o.wanted[at*c.predicted()+d:][:c.Encoder.PatchLen()], c.Encoder, o.px[b*c.Encoder.PixelLen():], int(patch))
+			}
 		}
 	case taskLoss: // picture n of those with the predictor
-		values := c.Masks.Targets * o.head.TargetLen * d
+		width := c.predicted()
+		values := c.Masks.Targets * o.head.TargetLen * width
 		guess, wanted := o.guess[n*values:][:values], o.wanted[(o.partAt-o.wantedAt+o.headAt+n)*values:][:values]
-		o.losses[o.partAt+o.headAt+n] = c.lossOf()(guess, guess, wanted, o.lossScale)
+		at := o.partAt + o.headAt + n
+		if c.PixelWeight == 0 {
+			o.losses[at] = c.lossOf()(guess, guess, wanted, o.lossScale)
+			return
+		}
+		o.losses[at], o.pixelLosses[at] = 0, 0
+		for ; len(guess) > 0; guess, wanted = guess[width:], wanted[width:] { // token by token
+			o.losses[at] += c.lossOf()(guess[:d], guess[:d], wanted[:d], o.lossScale)
+			o.pixelLosses[at] += kernels.SquaredError(guess[d:width], guess[d:width], wanted[d:width], o.pixelScale)
+		}
 	case taskPooled: // picture n of the micro-batch: the pooled gradient spreads evenly over its tokens
 		r0, r1 := int(o.part.ContextOff[n]), int(o.part.ContextOff[n+1])
-		g := o.variance.grad[(o.partAt+n)*d:][:d]
-		kernels.Scale(g, 1/float32(r1-r0))
-		for r := r0; r < r1; r++ {
-			kernels.Add(o.context.DTokens()[r*d:(r+1)*d], g)
-		}
+		spread(o.context.DTokens()[r0*d:r1*d], o.variance.grad[(o.partAt+n)*d:][:d])
 	}
 }
 

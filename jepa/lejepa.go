@@ -36,6 +36,8 @@ func (o *lejepa) backward(px []float32) (loss, collapse float64) {
 	o.views.Forward(px)
 	t.observeFirst(o.views.pooled)
 	loss, collapse = o.joint.apply(o.views.dPooled, o.views.pooled, t.Config.Seed, t.step)
+	clear(o.views.DTokens())
+	o.views.Spread()
 	o.views.Backward()
 	return loss, collapse
 }

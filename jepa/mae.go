@@ -13,24 +13,34 @@ import (
 // narrow ViT, sees those features and a mask token for each hidden patch, and draws the hidden patches: their pixels, less
 // the patch's own mean and over its own deviation. The loss is the mean over hidden pixels.
 //
+// With several views of a picture each is masked and drawn for itself, and the joint-embedding term makes their pooled
+// features equal: pixels alone leave the mean of the features to itself, and that is what probes and searches read.
+//
 // The target encoder follows all the same, so that export and probe find it; no step reads it. The monitor sees the
 // context encoder's features of what is visible.
 type mae struct {
-	t       *Trainer
-	decoder *Predictor
+	t         *Trainer
+	decoder   *Predictor
+	projector *mlp // of views; nil: there is one view
 
-	context   *vit.Pass
+	views     *viewsPass
 	decode    *predictorPass
-	masks     Masks
+	joint     *joint // nil: there is one view
 	px        []float32
-	wanted    []float32 // [B·K, patch] normalised pixels of the hidden patches
-	guess     []float32 // [B·K, patch] the decoder's, then their gradient
-	losses    []float64 // [B]
+	wanted    []float32 // [B·V·K, patch] normalised pixels of the hidden patches
+	guess     []float32 // [B·V·K, patch] the decoder's, then their gradient
+	losses    []float64 // [B·V]
 	lossScale float32
 }
 
 // pixelEps is the epsilon of the normalisation of a patch.
 const pixelEps = 1e-6
+
+// pixelsOf sets x [patch] to what is to be drawn of a picture's patch: its pixels, less their mean, over their deviation.
+func pixelsOf(x []float32, e vit.Config, px []float32, patch int) {
+	e.Patchify(x, px, patch)
+	kernels.LayerNorm(x, x, nil, nil, nil, nil, 1, len(x), pixelEps)
+}
 
 // visiblePatches is how many patches of a picture or view are left by a mask ratio.
 func (c Config) visiblePatches() int {
@@ -43,64 +53,83 @@ func (c Config) visiblePatches() int {
 
 func (o *mae) placeHead(a *arena.Arena) head {
 	o.decoder = newDecoder(o.t.Config, a.Measuring())
-	o.decoder.Params.Alloc(a, true, o.decoder.linears)
+	if c := o.t.Config; c.Views > 0 {
+		o.projector = addMLP(&o.decoder.Params, "projector", c.Encoder.Dim, c.Projector[0], c.Projector[1])
+	}
+	o.decoder.Params.Alloc(a, true, o.linears)
 	if o.t.Plan.Strips {
 		o.decoder.trunk.PackStrips()
 	}
-	return head{params: &o.decoder.Params, linears: o.decoder.linears}
+	return head{params: &o.decoder.Params, linears: o.linears}
+}
+
+func (o *mae) linears(yield func(*vit.Linear) bool) {
+	if o.projector == nil || yield(o.projector.fc1) && yield(o.projector.fc2) {
+		o.decoder.linears(yield)
+	}
 }
 
 func (o *mae) placeStep(a *arena.Arena) {
 	t, c := o.t, o.t.Config
 	visible := c.visiblePatches()
 	hidden := c.Encoder.Tokens() - visible
-	pixels := c.Batch * hidden * c.Encoder.PatchLen()
-	size := vit.Size{Seqs: c.Batch, Rows: c.Batch * visible, Tokens: visible, Recompute: t.Plan.Recompute, Segment: t.Plan.Segment, Once: t.once()}
-	a.Part("context pass", func() {
-		o.context = t.Context.PlaceTraining(a, t.pool, size, func() {
-			a.Part("decoder pass", func() {
-				o.decode = o.decoder.placePass(a, t.pool, predictorSize{
-					batch: c.Batch, targets: 1, contextRows: c.Batch * visible, contextTokens: visible, targetTokens: hidden,
-					recompute: t.Plan.RecomputeHead, segment: t.Plan.Segment,
+	pixels := c.sequences() * hidden * c.Encoder.PatchLen()
+	o.views = placeViews(a, t, func() {
+		a.Union(
+			func() {
+				if c.Views > 0 {
+					o.joint = placeJoint(a, t.pool, o.projector, c, c.ViewWeight)
+				}
+			},
+			func() {
+				a.Part("decoder pass", func() {
+					o.decode = o.decoder.placePass(a, t.pool, predictorSize{
+						batch: c.sequences(), targets: 1, contextRows: c.sequences() * visible, contextTokens: visible, targetTokens: hidden,
+						recompute: t.Plan.RecomputeHead, segment: t.Plan.Segment,
+					})
+					o.wanted, o.guess = a.F32(pixels), a.F32(pixels)
 				})
-				o.wanted, o.guess = a.F32(pixels), a.F32(pixels)
-			})
-		})
+			},
+		)
 	})
 	if !a.Measuring() {
-		o.losses = make([]float64, c.Batch)
+		o.losses = make([]float64, c.sequences())
 	}
 }
 
 func (o *mae) backward(px []float32) (loss, collapse float64) {
 	t, c := o.t, o.t.Config
-	o.masks.scatter(c, t.step)
 	t.clearGradients()
-	o.context.SetDropPath(t.dropPath(0))
-	z := o.context.Forward(px, c.Batch, o.masks.Context, o.masks.ContextOff)
-	o.context.Mean(t.monitor.next())
-	o.decode.Forward(o.guess, z, &o.masks, c.Batch)
+	z := o.views.Forward(px)
+	t.observeFirst(o.views.pooled)
+	if o.joint != nil {
+		invariance, sigreg := o.joint.apply(o.views.dPooled, o.views.pooled, c.Seed, t.step)
+		collapse = invariance + sigreg
+	}
+	masks := &o.views.masks
+	o.decode.Forward(o.guess, z, masks, c.sequences())
 	o.px, o.lossScale = px, float32(1/float64(len(o.guess)))
-	t.pool.Do(o, c.Batch)
+	t.pool.Do(o, c.sequences())
 	o.decode.SetNoise(t.noiseKey(noisePredictor), 0)
-	o.decode.Backward(o.context.DTokens(), o.guess)
-	o.context.SetNoise(t.noiseKey(noiseContext), 0)
-	o.context.Backward()
+	o.decode.Backward(o.views.DTokens(), o.guess)
+	if o.joint != nil {
+		o.views.Spread()
+	}
+	o.views.Backward()
 	for _, l := range o.losses {
 		loss += l
 	}
-	return loss / float64(len(o.guess)), 0
+	return loss / float64(len(o.guess)), collapse
 }
 
-// Run is the loss of picture n.
+// Run is the loss of view n.
 func (o *mae) Run(n, _ int) {
-	e, k := o.t.Config.Encoder, o.masks.TargetLen
+	masks := &o.views.masks
+	e, k := o.t.Config.Encoder, masks.TargetLen
 	patch := e.PatchLen()
 	lo, hi := n*k*patch, (n+1)*k*patch
-	for i, hidden := range o.masks.Targets[n*k:][:k] {
-		x := o.wanted[lo+i*patch:][:patch]
-		e.Patchify(x, o.px[n*e.PixelLen():], int(hidden))
-		kernels.LayerNorm(x, x, nil, nil, nil, nil, 1, patch, pixelEps)
+	for i, hidden := range masks.Targets[n*k:][:k] {
+		pixelsOf(o.wanted[lo+i*patch:][:patch], e, o.px[n*e.PixelLen():], int(hidden))
 	}
 	o.losses[n] = o.t.Config.lossOf()(o.guess[lo:hi], o.guess[lo:hi], o.wanted[lo:hi], o.lossScale)
 }

@@ -15,9 +15,10 @@ type monitor struct {
 const monitorRows = 512
 
 func placeMonitor(a *arena.Arena, batch, dim int) monitor {
-	slots := max(1, monitorRows/batch)
-	return monitor{features: a.F32(slots * batch * dim), batch: batch, dim: dim}
+	return monitor{features: a.F32(monitorLen(batch, dim)), batch: batch, dim: dim}
 }
+
+func monitorLen(batch, dim int) int { return max(1, monitorRows/batch) * batch * dim }
 
 func (m *monitor) slots() int { return len(m.features) / (m.batch * m.dim) }
 

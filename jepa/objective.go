@@ -49,17 +49,26 @@ func (c Config) Terms() (loss, collapse string) {
 	case BYOL:
 		return "prediction", ""
 	case MAE:
+		if c.Views > 0 {
+			return "reconstruction", "views"
+		}
 		return "reconstruction", ""
 	}
-	switch variance, sigreg := c.VarianceWeight > 0, c.SIGRegWeight > 0; {
-	case variance && sigreg:
-		return "prediction", "variance and sigreg"
-	case variance:
-		return "prediction", "variance"
-	case sigreg:
-		return "prediction", "sigreg"
+	loss = "prediction"
+	if c.PixelWeight > 0 {
+		loss = "prediction and pixels"
 	}
-	return "prediction", ""
+	switch variance, sigreg := c.VarianceWeight > 0, c.SIGRegWeight > 0; {
+	case c.Views > 0:
+		collapse = "views"
+	case variance && sigreg:
+		collapse = "variance and sigreg"
+	case variance:
+		collapse = "variance"
+	case sigreg:
+		collapse = "sigreg"
+	}
+	return loss, collapse
 }
 
 // objective is the part of a trainer that depends on what it learns by: the models beside the encoders, the memory of a

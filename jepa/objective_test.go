@@ -16,10 +16,20 @@ import (
 // withObjective is a small configuration for each objective; that of I-JEPA has both terms against collapse.
 func withObjective(o Objective) Config {
 	c := microConfig()
-	if c.SetObjective(o); o == IJEPA {
+	if plain(&c, o); o == IJEPA {
 		c.SIGRegWeight = 0.02
 	}
 	return c
+}
+
+// plain makes c learn by an objective in its simplest form: LeJEPA of two whole views, MAE of one.
+func plain(c *Config, o Objective) {
+	switch c.SetObjective(o); o {
+	case LeJEPA:
+		c.Views, c.MaskRatio = 2, 0
+	case MAE:
+		c.SetViews(1)
+	}
 }
 
 var allObjectives = []Objective{IJEPA, LeJEPA, BYOL, MAE}
@@ -107,9 +117,11 @@ func TestObjectiveGradients(t *testing.T) {
 		require.Equal(t, biasesBeforeNorms[o], free, o)
 	}
 	for says, change := range map[string]func(*Config){
-		"three views":   func(c *Config) { c.SetObjective(LeJEPA); c.Views = 3 },
-		"masked views":  func(c *Config) { c.SetObjective(LeJEPA); c.MaskRatio = 0.4 },
-		"I-JEPA, views": func(c *Config) { c.SetViews(2); c.SIGRegWeight = 0.4 },
+		"three views":    func(c *Config) { plain(c, LeJEPA); c.Views = 3 },
+		"masked views":   func(c *Config) { plain(c, LeJEPA); c.MaskRatio = 0.4 },
+		"I-JEPA, views":  func(c *Config) { c.SetViews(2); c.SIGRegWeight = 0.4 },
+		"I-JEPA, pixels": func(c *Config) { c.PixelWeight = 0.5 },
+		"MAE, views":     func(c *Config) { c.SetObjective(MAE); c.SetViews(2); c.SIGRegWeight = 0.4 },
 	} {
 		c := microConfig()
 		change(&c)
@@ -146,8 +158,12 @@ func TestObjectiveGradientsCatchErrors(t *testing.T) {
 }
 
 func TestObjectivePlansChangeNothing(t *testing.T) {
-	for _, o := range allObjectives[1:] {
-		if c := withObjective(o); testing.Short() { // TestCheckpointHash goes through these
+	configs := []Config{withObjective(LeJEPA), withObjective(BYOL), withObjective(MAE), withObjective(MAE), withObjective(IJEPA)}
+	configs[3].SetViews(2)
+	configs[4].PixelWeight = 1
+	for _, c := range configs {
+		o := c.Objective
+		if testing.Short() { // TestCheckpointHash goes through these
 			want := stepped(t, c, Plan{}, 1)
 			_, least, _ := Fit(c, 2, 1)
 			p, bytes, ok := Fit(c, 2, least)
@@ -157,7 +173,7 @@ func TestObjectivePlansChangeNothing(t *testing.T) {
 			continue
 		}
 		for _, precision := range []vit.Precision{vit.F32, vit.F16, vit.I8} {
-			c := precise(withObjective(o), precision)
+			c := precise(c, precision)
 			want := stepped(t, c, Plan{}, 1)
 			least := int64(0)
 			for p := range Plans(c, 1) {
@@ -177,7 +193,7 @@ func TestObjectivePlansChangeNothing(t *testing.T) {
 func TestObjectiveFootprints(t *testing.T) {
 	for o, want := range map[Objective][2]float64{LeJEPA: {281.5, 60.7}, BYOL: {283.6, 62.8}, MAE: {92.3, 37.1}} {
 		c := presetConfig(t, "nano", 32, 4, 64)
-		c.SetObjective(o)
+		plain(&c, o)
 		_, full, _ := Fit(c, 2, 0)
 		_, least, _ := Fit(c, 2, 1)
 		for i, bytes := range []int64{full, least} {
@@ -218,9 +234,9 @@ func stripes(c Config, step int) []float32 {
 	return px
 }
 
-// spread is the mean over pairs of pictures of the squared distance of their features, over the mean square of a feature:
+// deviation is the mean over pairs of pictures of the squared distance of their features, over the mean square of a feature:
 // 0 where features have collapsed.
-func spread(x []float32, n, d int) float64 {
+func deviation(x []float32, n, d int) float64 {
 	mean, square, deviation := make([]float64, d), 0.0, 0.0
 	for i, v := range x[:n*d] {
 		mean[i%d] += float64(v) / float64(n)
@@ -246,7 +262,7 @@ func TestObjectivesLearn(t *testing.T) {
 		for s := range c.Steps {
 			st := tr.Step(stripes(c, s))
 			if s == 0 {
-				untrained = spread(tr.Recent())
+				untrained = deviation(tr.Recent())
 			}
 			require.False(t, st.Skipped)
 			if s < 5 {
@@ -255,7 +271,7 @@ func TestObjectivesLearn(t *testing.T) {
 				last += st.Loss + st.Variance
 			}
 		}
-		apart := spread(tr.Recent())
+		apart := deviation(tr.Recent())
 		t.Logf("%v: %.4f to %.4f, spread %.4f, untrained %.4f", o, first/5, last/5, apart, untrained)
 		require.Less(t, last, map[Objective]float64{IJEPA: 0.8, LeJEPA: 0.5, BYOL: 0.3, MAE: 0.985}[o]*first, o)
 		require.Greater(t, apart, untrained, o)
@@ -268,9 +284,9 @@ func TestSpreadSeesCollapse(t *testing.T) {
 	for i := range x {
 		x[i] = float32(i % 4)
 	}
-	require.Less(t, spread(x, 10, 4), 1e-12)
+	require.Less(t, deviation(x, 10, 4), 1e-12)
 	x[7] = 9
-	require.Greater(t, spread(x, 10, 4), 0.02)
+	require.Greater(t, deviation(x, 10, 4), 0.02)
 }
 
 func TestObjectiveInJSON(t *testing.T) {
@@ -304,8 +320,7 @@ func TestObjectiveValidates(t *testing.T) {
 		"view_weight has no part in objective byol":    func(c *Config) { c.SetObjective(BYOL); c.ViewWeight = 1 },
 		"variance_weight has no part in ijepa with":    func(c *Config) { c.SetViews(2); c.VarianceWeight = 0.1 },
 		"sigreg_weight is 1: with views":               func(c *Config) { c.SetViews(2); c.SIGRegWeight = 1 },
-		"views has no part in objective mae":           func(c *Config) { c.SetObjective(MAE); c.Views = 2 },
-		"projector has no part in objective mae":       func(c *Config) { c.SetObjective(MAE); c.Projector[0] = 8 },
+		"projector has no part in objective mae":       func(c *Config) { plain(c, MAE); c.Projector[0] = 8 },
 		"mask_ratio has no part in objective ijepa":    func(c *Config) { c.MaskRatio = 0.5 },
 		"mask_ratio has no part in objective byol":     func(c *Config) { c.SetObjective(BYOL); c.MaskRatio = 0.5 },
 		"mask_ratio is 0: mae":                         func(c *Config) { c.SetObjective(MAE); c.MaskRatio = 0 },

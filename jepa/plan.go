@@ -61,6 +61,10 @@ func (c Config) groups() (whole, head int) {
 	return whole, head
 }
 
+// Previews says that the context encoder goes over a batch twice: it is cut into micro-batches, and there are terms of the
+// whole of it, which must be known before the first part is trained on.
+func (p Plan) Previews(c Config) bool { return c.pooledTerms() && p.of(c).Micro < c.sequences() }
+
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // Describe says in words what the plan does to a run.
@@ -186,7 +190,7 @@ func (p Plan) extraMACs(c Config) float64 {
 	block := trunkMACs(visible, e.Dim, e.Hidden())
 	again := block - int64(e.Dim*e.Hidden()) // not the last layer
 	n := int64(c.sequences()*visible*p.of(c).Recompute) * again
-	if c.pooledTerms() && p.of(c).Micro < c.sequences() {
+	if p.Previews(c) {
 		n += int64(c.sequences()*visible*e.Depth) * block
 	}
 	if w := c.PredictorDim; p.RecomputeHead {
@@ -235,7 +239,8 @@ func stepMACs(c Config, off []int32, block int) float64 {
 		n += int64(c.Masks.Targets) * trunk(both, both, c.PredictorDepth, c.PredictorDim, 4*c.PredictorDim, train)
 	}
 	n += int64(2*context) * int64(e.PatchLen()*e.Dim) // no gradient by pixels
-	n += int64(train*(context+c.sequences()*c.Masks.Targets*block)) * int64(e.Dim*c.PredictorDim)
+	n += int64(train*context) * int64(e.Dim*c.PredictorDim)
+	n += int64(train*c.sequences()*c.Masks.Targets*block) * int64(c.predicted()*c.PredictorDim)
 	return float64(n)
 }
 

@@ -27,7 +27,7 @@ type Predictor struct {
 
 // newPredictor is a predictor for an encoder whose parameters have no memory yet; measuring says that nobody will want it.
 func newPredictor(c Config, measuring bool) *Predictor {
-	return newNarrow(c, measuring, "predictor", "_proj", c.Encoder.Dim)
+	return newNarrow(c, measuring, "predictor", "_proj", c.predicted())
 }
 
 // newDecoder is MAE's decoder: a predictor of pixels instead of features, under the names of the official code.

@@ -26,29 +26,40 @@ func placeViews(a *arena.Arena, t *Trainer, meanwhile func()) *viewsPass {
 	return p
 }
 
-// Forward fills pooled.
-func (p *viewsPass) Forward(px []float32) {
+// Forward returns the tokens [R·T, D] and fills pooled.
+func (p *viewsPass) Forward(px []float32) (tokens []float32) {
 	p.pass.SetDropPath(p.t.dropPath(0))
 	if p.t.Config.MaskRatio > 0 {
 		p.masks.scatter(p.t.Config, p.t.step)
 	}
-	p.pass.Forward(px, p.views, p.masks.Context, p.masks.ContextOff)
+	tokens = p.pass.Forward(px, p.views, p.masks.Context, p.masks.ContextOff)
 	p.pass.Mean(p.pooled)
+	return tokens
 }
 
-// Backward adds to the context encoder's gradients, from dPooled.
+// DTokens is where the gradient of the tokens goes, [R·T, D]; Forward leaves it at anything.
+func (p *viewsPass) DTokens() []float32 { return p.pass.DTokens() }
+
+// Spread adds the gradient of pooled, which is in dPooled, to that of the tokens.
+func (p *viewsPass) Spread() { p.t.pool.Do(p, p.views) }
+
+// Backward adds to the context encoder's gradients, from DTokens.
 func (p *viewsPass) Backward() {
-	kernels.Scale(p.dPooled, 1/float32(p.tokens))
-	p.t.pool.Do(p, p.views)
 	p.pass.SetNoise(p.t.noiseKey(noiseContext), 0)
 	p.pass.Backward()
 }
 
-// Run spreads the gradient of view n evenly over its tokens.
+// Run is Spread for view n.
 func (p *viewsPass) Run(n, _ int) {
 	d := p.t.Config.Encoder.Dim
-	for r := range p.tokens {
-		copy(p.pass.DTokens()[(n*p.tokens+r)*d:][:d], p.dPooled[n*d:])
+	spread(p.DTokens()[n*p.tokens*d:(n+1)*p.tokens*d], p.dPooled[n*d:(n+1)*d])
+}
+
+// spread adds to each of the rows d [n, D] the gradient g [D] of their mean, which it divides by n.
+func spread(d, g []float32) {
+	kernels.Scale(g, 1/float32(len(d)/len(g)))
+	for ; len(d) > 0; d = d[len(g):] {
+		kernels.Add(d[:len(g)], g)
 	}
 }
 

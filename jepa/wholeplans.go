@@ -41,7 +41,7 @@ func wholeMACs(c Config) float64 {
 	case BYOL: // the target encoder
 		n += int64(rows) * (trunk + patch)
 	case MAE:
-		w, all := c.PredictorDim, c.Batch*e.Tokens()
+		w, all := c.PredictorDim, c.sequences()*e.Tokens()
 		n += 3 * int64(all*c.PredictorDepth) * trunkMACs(e.Tokens(), w, 4*w)
 		n += 3 * (int64(rows)*int64(e.Dim*w) + int64(all-rows)*int64(w*e.PatchLen()))
 	}
@@ -54,7 +54,7 @@ func (p Plan) extraWholeMACs(c Config) float64 {
 	tokens, rows := c.seen()
 	n := int64(rows*p.of(c).Recompute) * (trunkMACs(tokens, e.Dim, e.Hidden()) - int64(e.Dim*e.Hidden()))
 	if w := c.PredictorDim; p.RecomputeHead && c.Objective == MAE {
-		n += int64(c.Batch*e.Tokens()*c.PredictorDepth) * (trunkMACs(e.Tokens(), w, 4*w) - int64(4*w*w))
+		n += int64(c.sequences()*e.Tokens()*c.PredictorDepth) * (trunkMACs(e.Tokens(), w, 4*w) - int64(4*w*w))
 	}
 	return float64(n)
 }

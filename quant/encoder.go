@@ -30,6 +30,8 @@ type Encoder struct {
 	// The last norm: a token is sum*tokenGain + bias, the mean of all sum*poolGain + bias, from fixed.SumNorm's sums.
 	tokenGain, poolGain, bias []float64 // [D]
 
+	unit, none []float64 // [D] gain 1 and bias 0 of a norm without either: constants
+
 	scales *scales // of an encoder that Calibrate made; a file does not have them
 }
 
@@ -95,7 +97,8 @@ func part(q *fixed.Requant, lo, hi int) fixed.Requant {
 
 // newEncoder is an encoder of a valid configuration without its numbers.
 func newEncoder(c vit.Config) *Encoder {
-	e := &Encoder{Config: c, blocks: make([]block, c.Depth)}
+	e := &Encoder{Config: c, blocks: make([]block, c.Depth), none: make([]float64, c.Dim)}
+	e.unit = fill(make([]float64, c.Dim), 1.0/(1<<fixed.RowFraction))
 	e.patch = linear{name: "patch_embed.proj", in: c.PatchLen(), out: c.Dim, shape: []int{c.Dim, c.PatchSize, c.PatchSize, c.Channels}}
 	line := func(name string, in, out int) linear {
 		return linear{name: name, in: in, out: out, shape: []int{out, in}}

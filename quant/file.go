@@ -5,11 +5,13 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"edgejepa/internal/safetensors"
 	"edgejepa/kernels/fixed"
 	"edgejepa/kernels/i8"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 )
 
 // Precision is how a file holds the weights of the linear layers.
@@ -167,9 +169,9 @@ func (e *Encoder) requants(yield func(name string, r *requant) bool) {
 	}
 }
 
-// Write writes e as safetensors with a checksum: the tensors of fields, their names after "encoder.". meta adds to the
-// metadata that every such file has.
-func Write(w io.Writer, e *Encoder, meta map[string]string) error {
+// Write writes e as safetensors with a checksum: the tensors of fields, their names after "encoder.", and those of a head,
+// as float32, after "head."; nil for none. meta adds to the metadata that every such file has.
+func Write(w io.Writer, e *Encoder, head *heads.Head, meta map[string]string) error {
 	ts, err := e.tensors(vit.ContextPrefix)
 	if err != nil {
 		return err
@@ -179,6 +181,7 @@ func Write(w io.Writer, e *Encoder, meta map[string]string) error {
 	all[KeyPrecision] = string(Int8)
 	all[KeyQuantiser] = jsonText(settings)
 	maps.Copy(all, meta)
+	ts = withHead(all, ts, head)
 	return safetensors.WriteChecked(w, all, ts)
 }
 
@@ -196,8 +199,18 @@ func (e *Encoder) tensors(prefix string) ([]safetensors.Tensor, error) {
 	return ts, nil
 }
 
-// WriteFloat writes a float encoder with its weights as F32 or F16, with a checksum.
-func WriteFloat(w io.Writer, e *vit.Encoder, p Precision, meta map[string]string) error {
+// withHead adds a head, unless it is nil, to what a file holds.
+func withHead(meta map[string]string, ts []safetensors.Tensor, head *heads.Head) []safetensors.Tensor {
+	if head == nil {
+		return ts
+	}
+	meta[vit.HeadKey] = head.Config.JSON()
+	return append(ts, head.Tensors()...)
+}
+
+// WriteFloat writes a float encoder with its weights as F32 or F16, with a checksum, and a head, as float32, if that is not
+// nil. meta adds to the metadata that every such file has.
+func WriteFloat(w io.Writer, e *vit.Encoder, p Precision, head *heads.Head, meta map[string]string) error {
 	ts := e.Params.Tensors(vit.ContextPrefix)
 	switch p {
 	case F32:
@@ -214,6 +227,7 @@ func WriteFloat(w io.Writer, e *vit.Encoder, p Precision, meta map[string]string
 	all := e.Config.Metadata()
 	all[KeyPrecision] = string(p)
 	maps.Copy(all, meta)
+	ts = withHead(all, ts, head)
 	return safetensors.WriteChecked(w, all, ts)
 }
 
@@ -314,8 +328,9 @@ func (e *Encoder) assign(f *safetensors.File) error {
 			err = x.read(t)
 		}
 	}
+	_, head := f.Metadata[vit.HeadKey] // whose tensors are for heads.Load to judge
 	for _, t := range f.Tensors {
-		if !known[t.Name] {
+		if !known[t.Name] && !(head && strings.HasPrefix(t.Name, vit.HeadPrefix)) {
 			bad.Unknown = append(bad.Unknown, t.Name)
 		}
 	}

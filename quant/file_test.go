@@ -20,7 +20,7 @@ import (
 func written(t testing.TB, e *Encoder) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, Write(&b, e, map[string]string{KeySource: "0123", "note": `{"a":1}`}))
+	require.NoError(t, Write(&b, e, nil, map[string]string{KeySource: "0123", "note": `{"a":1}`}))
 	return b.Bytes()
 }
 
@@ -138,9 +138,9 @@ func TestOpenModel(t *testing.T) {
 	defer pool.Close()
 	pix := pictures(e.Config, 2)
 	var f32, f16 bytes.Buffer
-	require.NoError(t, WriteFloat(&f32, e, F32, nil))
-	require.NoError(t, WriteFloat(&f16, e, F16, nil))
-	require.ErrorContains(t, WriteFloat(&f32, e, Int8, nil), "f32 or f16")
+	require.NoError(t, WriteFloat(&f32, e, F32, nil, nil))
+	require.NoError(t, WriteFloat(&f16, e, F16, nil, nil))
+	require.ErrorContains(t, WriteFloat(&f32, e, Int8, nil, nil), "f32 or f16")
 	ids := map[string]bool{}
 	for p, data := range map[Precision][]byte{F32: f32.Bytes(), F16: f16.Bytes(), Int8: written(t, q)} {
 		m, err := OpenModel(save(t, data), vit.ContextPrefix)
@@ -169,15 +169,15 @@ func TestOpenModel(t *testing.T) {
 			tokens := make([]float32, 2*e.Config.Tokens()*e.Config.Dim)
 			m.NewEmbedder(pool, 1).Tokens(tokens, pix, 2)
 			require.Equal(t, e.NewPass(pool, 2).Forward(normalized(e.Config, pix, 2), 2, nil, nil), tokens)
-			require.Equal(t, FloatID(e), m.ID())
+			require.Equal(t, FloatID(e, nil), m.ID())
 		}
 	}
 	require.Len(t, ids, 3)
 
 	e.Params.List[0].Value[0] = float32(math.Nextafter32(65520, 0))
-	require.NoError(t, WriteFloat(&f16, e, F16, nil))
+	require.NoError(t, WriteFloat(&f16, e, F16, nil, nil))
 	e.Params.List[0].Value[0] = 65520
-	require.ErrorContains(t, WriteFloat(&f16, e, F16, nil), "f16")
+	require.ErrorContains(t, WriteFloat(&f16, e, F16, nil, nil), "f16")
 }
 
 func TestOpenModelTarget(t *testing.T) {
@@ -189,11 +189,11 @@ func TestOpenModelTarget(t *testing.T) {
 	path := save(t, b.Bytes())
 	m, err := OpenModel(path, vit.ContextPrefix)
 	require.NoError(t, err)
-	require.Equal(t, FloatID(ctx), m.ID())
+	require.Equal(t, FloatID(ctx, nil), m.ID())
 	require.Equal(t, "context", m.Info().Encoder)
 	m, err = OpenModel(path, vit.TargetPrefix)
 	require.NoError(t, err)
-	require.Equal(t, FloatID(target), m.ID())
+	require.Equal(t, FloatID(target, nil), m.ID())
 	require.Equal(t, "target", m.Info().Encoder)
 
 	damaged := b.Bytes()

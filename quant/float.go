@@ -16,6 +16,11 @@ type floatEmbedder struct {
 	table  *[3][256]float32
 }
 
+// NewFloatEmbedder allocates what running a float encoder on batches of up to batch pictures takes. Larger batches work too.
+func NewFloatEmbedder(e *vit.Encoder, pool *parallel.Pool, batch int) Embedder {
+	return newFloatEmbedder(e, pool, batch)
+}
+
 func newFloatEmbedder(e *vit.Encoder, pool *parallel.Pool, batch int) *floatEmbedder {
 	batch = max(batch, 1)
 	return &floatEmbedder{config: e.Config, pass: e.NewPass(pool, batch), px: make([]float32, batch*e.Config.PixelLen()),
@@ -29,6 +34,11 @@ func (f *floatEmbedder) Embed(dst []float32, pix []uint8, batch int) {
 func (f *floatEmbedder) Tokens(dst []float32, pix []uint8, batch int) {
 	per := f.config.Tokens() * f.config.Dim
 	f.run(pix, batch, func(b, n int) { copy(dst[b*per:], f.pass.Forward(f.px, n, nil, nil)) })
+}
+
+func (f *floatEmbedder) Features(dst []float32, pix []uint8, blocks []int, batch int) {
+	per := f.config.Tokens() * (len(blocks) + 1) * f.config.Dim
+	f.run(pix, batch, func(b, n int) { f.pass.Features(dst[b*per:], f.px, n, blocks) })
 }
 
 // run calls do for pictures b to b+n, which are in px, until all are done.

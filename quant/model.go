@@ -15,13 +15,15 @@ import (
 	"edgejepa/internal/parallel"
 	"edgejepa/internal/safetensors"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 )
 
-// Model is an encoder from a file, of whatever precision.
+// Model is an encoder from a file, of whatever precision, and the head that may be there beside it.
 type Model struct {
 	info  Info
 	fixed *Encoder     // one of the two
 	float *vit.Encoder // is set
+	head  *heads.Head  // nil: none
 }
 
 // Info is what a model file says of itself.
@@ -35,10 +37,17 @@ type Info struct {
 	Parameters   int64          `json:"parameters"`
 	FileBytes    int64          `json:"file_bytes"`
 	Checksummed  bool           `json:"checksummed"`
+	Head         *HeadInfo      `json:"head,omitempty"`
 	FileMetadata map[string]any `json:"metadata,omitempty"` // what else the file holds: training, calibration, fidelity
 }
 
-// OpenModel loads an exported encoder, or one of the two of a training run's file: prefix vit.ContextPrefix or
+// HeadInfo is what a model file says of its head.
+type HeadInfo struct {
+	heads.Config
+	Parameters int64 `json:"parameters"`
+}
+
+// OpenModel loads an exported encoder, and its head if it has one, or one of the two of a training run's file: prefix vit.ContextPrefix or
 // vit.TargetPrefix says which. A recorded checksum is verified. The file is not needed any more afterwards.
 func OpenModel(path, prefix string) (*Model, error) {
 	st, err := os.Stat(path)
@@ -54,6 +63,9 @@ func OpenModel(path, prefix string) (*Model, error) {
 	}
 	c := m.Config()
 	m.info.Config, m.info.Tokens, m.info.Preset = c, c.Tokens(), preset(c)
+	if m.head != nil {
+		m.info.Head = &HeadInfo{m.head.Config, m.head.Params.Count()}
+	}
 	return m, nil
 }
 
@@ -67,8 +79,14 @@ func (m *Model) open(path, prefix string) error {
 		return err
 	}
 	defer f.Close()
+	return m.load(f, prefix)
+}
+
+// load takes the encoder of that prefix from a file, which is not needed any more afterwards.
+func (m *Model) load(f *safetensors.File, prefix string) error {
 	m.info.FileMetadata = foreign(f.Metadata)
-	if err = plausible(f, prefix); err == nil {
+	err := plausible(f, prefix)
+	if err == nil {
 		if f.Metadata[KeyPrecision] == string(Int8) {
 			err = m.loadInt8(f, prefix)
 		} else {
@@ -125,6 +143,9 @@ func (m *Model) loadInt8(f *safetensors.File, prefix string) error {
 		if l.e, err = read(f); err != nil {
 			return err
 		}
+		if m.head, err = heads.Load(f, l.e.Config); err != nil {
+			return err
+		}
 		l.ts, err = l.e.tensors("")
 		return err
 	})
@@ -165,7 +186,7 @@ func (l *loader) Run(task, _ int) {
 			return l.m.verify(l.f)
 		case 1:
 			h := sha256.New()
-			l.m.info.ID = modelID(h, l.f.Pour(h), l.e.Config, l.ts)
+			l.m.info.ID = modelID(h, l.f.Pour(h), l.e.Config, l.ts, l.m.head)
 			return nil
 		}
 		x := l.linears[task-2]
@@ -195,7 +216,10 @@ func (m *Model) loadFloat(f *safetensors.File, prefix string) error {
 	if err != nil {
 		return err
 	}
-	m.info.Precision, m.info.ID = F32, FloatID(e)
+	if m.head, err = heads.Load(f, e.Config); err != nil {
+		return err
+	}
+	m.info.Precision, m.info.ID = F32, FloatID(e, m.head)
 	for _, t := range f.Tensors {
 		if strings.HasPrefix(t.Name, prefix) && t.DType != safetensors.TypeF32 {
 			m.info.Precision = Precision(strings.ToLower(string(t.DType)))
@@ -219,8 +243,11 @@ func (m *Model) Config() vit.Config {
 	return m.float.Config
 }
 
-// ID is the beginning of the SHA-256, in hexadecimal, of the configuration and the weights: two models with one ID give
-// the same embeddings, whatever their files' names and other metadata.
+// Head is the model's head; nil if it has none.
+func (m *Model) Head() *heads.Head { return m.head }
+
+// ID is the beginning of the SHA-256, in hexadecimal, of the configuration and the weights, the head's among them: two
+// models with one ID give the same embeddings and answers, whatever their files' names and other metadata.
 func (m *Model) ID() string { return m.info.ID }
 
 // Info is what the file says of itself.
@@ -234,18 +261,22 @@ func (m *Model) NewEmbedder(pool *parallel.Pool, batch int) Embedder {
 	return newFloatEmbedder(m.float, pool, batch)
 }
 
-// FloatID is the ID that a float encoder has as a Model.
-func FloatID(e *vit.Encoder) string {
+// FloatID is the ID that a float encoder has as a Model, with a head or, if that is nil, without.
+func FloatID(e *vit.Encoder, head *heads.Head) string {
 	h := sha256.New()
-	return modelID(h, h, e.Config, e.Params.Tensors(""))
+	return modelID(h, h, e.Config, e.Params.Tensors(""), head)
 }
 
 // idBytes is how much of the hash makes an ID.
 const idBytes = 8
 
 // modelID writes what makes the ID to w, which passes it to h. Neither returns errors.
-func modelID(h hash.Hash, w io.Writer, c vit.Config, ts []safetensors.Tensor) string {
+func modelID(h hash.Hash, w io.Writer, c vit.Config, ts []safetensors.Tensor, head *heads.Head) string {
 	fmt.Fprintln(w, c.JSON())
+	if head != nil {
+		fmt.Fprintln(w, head.Config.JSON())
+		ts = append(ts[:len(ts):len(ts)], head.Tensors()...)
+	}
 	for _, t := range ts {
 		fmt.Fprintln(w, t.Name, t.DType, t.Shape)
 		w.Write(t.Data)
@@ -258,7 +289,7 @@ func foreign(meta map[string]string) map[string]any {
 	out := map[string]any{}
 	for k, v := range meta {
 		switch k {
-		case "format", "version", "config", "sha256", KeyPrecision:
+		case "format", "version", "config", "sha256", KeyPrecision, vit.HeadKey:
 			continue
 		}
 		if v != "" && v[0] == '{' && json.Valid([]byte(v)) {

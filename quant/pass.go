@@ -16,6 +16,9 @@ type Embedder interface {
 	Embed(dst []float32, pix []uint8, batch int)
 	// Tokens fills dst [B, N, D] with each picture's tokens after the final norm, patches in row-major order.
 	Tokens(dst []float32, pix []uint8, batch int)
+	// Features fills dst [B, N, (T+1)·D] with what heads read (vit.Taps): side by side for each token the inputs of T blocks,
+	// in ascending order, each less its mean and over its deviation, then the token.
+	Features(dst []float32, pix []uint8, blocks []int, batch int)
 }
 
 // Pass runs an Encoder: it is the Embedder in fixed point. It holds all the memory that takes, which does not depend on
@@ -26,13 +29,15 @@ type Pass struct {
 	pictures []picture // [worker]
 	workers  []work
 
-	dst    []float32
-	pix    []uint8
-	batch  int
-	tokens bool
+	dst   []float32
+	pix   []uint8
+	batch int
+	each  bool  // a token by itself, and not their mean
+	taps  []int // blocks
 
-	split bool // all workers are on one picture
-	block int
+	split  bool // all workers are on one picture
+	shared int  // which
+	block  int
 }
 
 // NewPass allocates a pass on a pool.
@@ -46,17 +51,23 @@ func (e *Encoder) NewPass(pool *parallel.Pool) *Pass {
 }
 
 // Embed is Embedder's.
-func (p *Pass) Embed(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, false) }
+func (p *Pass) Embed(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, false, nil) }
 
 // Tokens is Embedder's.
-func (p *Pass) Tokens(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, true) }
+func (p *Pass) Tokens(dst []float32, pix []uint8, batch int) { p.run(dst, pix, batch, true, nil) }
 
-func (p *Pass) run(dst []float32, pix []uint8, batch int, tokens bool) {
-	per := p.perPicture(tokens)
+// Features is Embedder's.
+func (p *Pass) Features(dst []float32, pix []uint8, blocks []int, batch int) {
+	p.run(dst, pix, batch, true, blocks)
+}
+
+func (p *Pass) run(dst []float32, pix []uint8, batch int, each bool, taps []int) {
+	p.each, p.taps = each, taps
+	per := p.perPicture()
 	if len(pix) < batch*p.e.Config.PixelLen() || len(dst) < batch*per {
 		panic("quant: Pass: a slice is smaller than its batch")
 	}
-	p.dst, p.pix, p.batch, p.tokens = dst, pix, batch, tokens
+	p.dst, p.pix, p.batch = dst, pix, batch
 	spread := batch - batch%len(p.workers)
 	if batch > 2*len(p.workers) { // workers that the last round leaves idle do not count for much
 		spread = batch
@@ -68,12 +79,16 @@ func (p *Pass) run(dst []float32, pix []uint8, batch int, tokens bool) {
 	p.dst, p.pix = nil, nil
 }
 
-func (p *Pass) perPicture(tokens bool) int {
-	if tokens {
-		return p.e.Config.Tokens() * p.e.Config.Dim
+// perPicture is how many values a picture gives.
+func (p *Pass) perPicture() int {
+	if p.each {
+		return p.e.Config.Tokens() * p.width()
 	}
 	return p.e.Config.Dim
 }
+
+// width is how many values a token gives.
+func (p *Pass) width() int { return (len(p.taps) + 1) * p.e.Config.Dim }
 
 // Run is a picture, or a block of some rows of the one that is split.
 func (p *Pass) Run(task, worker int) {
@@ -82,12 +97,14 @@ func (p *Pass) Run(task, worker int) {
 		s := &p.pictures[0]
 		r0, r1 := share(s.n, len(p.workers), task)
 		e.rows(s, w, p.pix, p.block, r0, r1)
+		p.tap(s, w, p.shared, p.block, r0, r1)
 		return
 	}
 	s := &p.pictures[worker]
 	pix := p.pix[task*e.Config.PixelLen():][:e.Config.PixelLen()]
 	for b := range e.Config.Depth + 1 {
 		e.rows(s, w, pix, b, 0, s.n)
+		p.tap(s, w, task, b, 0, s.n)
 	}
 	p.finish(s, w, task)
 }
@@ -101,7 +118,7 @@ func share(n, parts, i int) (r0, r1 int) {
 // together runs picture b on all workers. They meet once a block, where each needs the keys and values of all rows.
 func (p *Pass) together(b int) {
 	all := p.pix
-	p.pix, p.split = all[b*p.e.Config.PixelLen():], true
+	p.pix, p.split, p.shared = all[b*p.e.Config.PixelLen():], true, b
 	for p.block = range p.e.Config.Depth + 1 {
 		p.pool.Do(p, len(p.workers))
 	}
@@ -109,21 +126,38 @@ func (p *Pass) together(b int) {
 	p.finish(&p.pictures[0], &p.workers[0], b)
 }
 
+// tap fills what rows [r0, r1) of picture number b have as the input of a block, if that is among the features.
+func (p *Pass) tap(s *picture, w *work, b, block, r0, r1 int) {
+	for i, t := range p.taps {
+		if t == block {
+			for r := r0; r < r1; r++ {
+				p.normalized(s, w, b, r, i, p.e.unit, p.e.none)
+			}
+		}
+	}
+}
+
+// normalized fills part i of the features of token r of picture number b: the row, normalised, times gain plus bias.
+func (p *Pass) normalized(s *picture, w *work, b, r, i int, gain, bias []float64) {
+	d := p.e.Config.Dim
+	clear(w.sums)
+	fixed.SumNorm(w.sums, s.x[r*d:], d, 1, d, uint64(p.e.eps[0]))
+	fixed.ScaleSums(p.dst[b*p.perPicture()+r*p.width()+i*d:][:d], w.sums, gain, bias)
+}
+
 // finish is the last norm of picture number b, and its mean over the tokens.
 func (p *Pass) finish(s *picture, w *work, b int) {
-	e, per := p.e, p.perPicture(p.tokens)
-	dst, d := p.dst[b*per:][:per], e.Config.Dim
-	if !p.tokens {
-		clear(w.sums)
-		fixed.SumNorm(w.sums, s.x, d, s.n, d, uint64(e.eps[0]))
-		fixed.ScaleSums(dst, w.sums, e.poolGain, e.bias)
+	e := p.e
+	if p.each {
+		for r := range s.n {
+			p.normalized(s, w, b, r, len(p.taps), e.tokenGain, e.bias)
+		}
 		return
 	}
-	for r := range s.n {
-		clear(w.sums)
-		fixed.SumNorm(w.sums, s.x[r*d:], d, 1, d, uint64(e.eps[0]))
-		fixed.ScaleSums(dst[r*d:][:d], w.sums, e.tokenGain, e.bias)
-	}
+	d := e.Config.Dim
+	clear(w.sums)
+	fixed.SumNorm(w.sums, s.x, d, s.n, d, uint64(e.eps[0]))
+	fixed.ScaleSums(p.dst[b*d:][:d], w.sums, e.poolGain, e.bias)
 }
 
 // picture is one picture on its way.
@@ -220,11 +254,11 @@ func (e *Encoder) embed(s *picture, w *work, pix []uint8, r0, m int) {
 	fixed.AddRequant(x, d, w.acc, d, m, d, &e.patch.to.Requant)
 }
 
-// patchify copies one patch of a picture [S, S, 3], less 128, to dst [P, P, 3].
+// patchify copies one patch of a picture [H, W, 3], less 128, to dst [P, P, 3].
 func (e *Encoder) patchify(dst []int8, pix []uint8, patch int) {
 	c := e.Config
-	row, run := c.ImageSize*c.Channels, c.PatchSize*c.Channels
-	at := patch/c.Grid()*c.PatchSize*row + patch%c.Grid()*run
+	row, run := c.Width()*c.Channels, c.PatchSize*c.Channels
+	at := patch/c.GridWidth()*c.PatchSize*row + patch%c.GridWidth()*run
 	for d := asBytes(dst); len(d) > 0; d, at = d[run:], at+row {
 		i, src := 0, pix[at:][:run]
 		for ; i+8 <= run; i += 8 {

@@ -10,7 +10,7 @@ import (
 // Config is the shape of an encoder and the preprocessing that belongs to it. Its JSON form is the `config` of a
 // model file's metadata.
 type Config struct {
-	ImageSize int        `json:"image_size"` // side of the square input, pixels
+	ImageSize int        `json:"image_size"` // side of the square input, pixels; of one that is not square, its height
 	PatchSize int        `json:"patch_size"` // side of a patch, pixels
 	Channels  int        `json:"channels"`
 	Dim       int        `json:"dim"` // width of a token
@@ -21,6 +21,10 @@ type Config struct {
 	Mean      [3]float32 `json:"mean"` // pixel normalisation: (v/255 - mean) / std
 	Std       [3]float32 `json:"std"`
 	Pool      string     `json:"pool"` // how tokens become an embedding: "mean"
+
+	// Of an encoder that works at another size than it was pretrained at; see At.
+	ImageWidth   int `json:"image_width,omitempty"`   // pixels; 0: the input is square
+	PositionGrid int `json:"position_grid,omitempty"` // side of the grid that positions are interpolated from; 0: they are the grid's own
 }
 
 // ImageNetMean and ImageNetStd are the pixel statistics that I-JEPA's encoders are trained with.
@@ -38,10 +42,11 @@ type Preset struct {
 }
 
 // Presets are the networks on offer, small to large. tiny, small and base are the ViT sizes of that name (Touvron
-// et al., arXiv 2012.12877); micro serves tests.
+// et al., arXiv 2012.12877); nano and mini are for small pictures, and micro serves tests.
 var Presets = []Preset{
 	{"micro", 32, 2, 2, 16, 2, 24, 4},
 	{"nano", 128, 6, 4, 64, 3, 32, 4},
+	{"mini", 256, 6, 4, 64, 3, 32, 4},
 	{"tiny", 192, 12, 3, 96, 4, 96, 8},
 	{"small", 384, 12, 6, 192, 6, 224, 16},
 	{"base", 768, 12, 12, 384, 6, 224, 16},
@@ -92,10 +97,16 @@ func (c Config) Validate() error {
 	if c.ImageSize < 1 || c.ImageSize > maxImageSize {
 		bad("image_size is %d: it must lie in 1..%d", c.ImageSize, maxImageSize)
 	}
-	if c.PatchSize < 1 || c.PatchSize > 64 || c.ImageSize%max(c.PatchSize, 1) != 0 {
-		bad("patch_size %d must lie in 1..64 and divide image_size %d", c.PatchSize, c.ImageSize)
+	if c.ImageWidth < 0 || c.ImageWidth > maxImageSize {
+		bad("image_width is %d: it must lie in 1..%d, or be left out", c.ImageWidth, maxImageSize)
+	}
+	if c.PositionGrid < 0 || c.PositionGrid > maxImageSize {
+		bad("position_grid is %d: it must lie in 1..%d, or be left out", c.PositionGrid, maxImageSize)
+	}
+	if p := max(c.PatchSize, 1); c.PatchSize < 1 || c.PatchSize > 64 || c.ImageSize%p != 0 || c.ImageWidth%p != 0 {
+		bad("patch_size %d must lie in 1..64 and divide the input's %d x %d", c.PatchSize, c.ImageSize, c.Width())
 	} else if n := c.Tokens(); n > maxTokens {
-		bad("%d/%d gives %d tokens a picture: at most %d", c.ImageSize, c.PatchSize, n, maxTokens)
+		bad("%dx%d/%d gives %d tokens a picture: at most %d", c.ImageSize, c.Width(), c.PatchSize, n, maxTokens)
 	}
 	if c.Dim < 4 || c.Dim > maxDim || c.Dim%4 != 0 {
 		bad("dim is %d: it must be a multiple of 4 in 4..%d", c.Dim, maxDim)
@@ -123,11 +134,38 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Grid is the side of the square of patches.
+// At is the configuration for inputs of h by w pixels: what was pretrained at one size works at others, with positions
+// interpolated between those it knows.
+func (c Config) At(h, w int) Config {
+	if c.PositionGrid == 0 {
+		c.PositionGrid = c.Grid()
+	}
+	c.ImageSize, c.ImageWidth = h, w
+	if h == w {
+		c.ImageWidth = 0
+		if c.Grid() == c.PositionGrid {
+			c.PositionGrid = 0
+		}
+	}
+	return c
+}
+
+// Width is that of the input, in pixels.
+func (c Config) Width() int {
+	if c.ImageWidth == 0 {
+		return c.ImageSize
+	}
+	return c.ImageWidth
+}
+
+// Grid is how many rows of patches there are, and in pretraining, where inputs are square, how many columns.
 func (c Config) Grid() int { return c.ImageSize / c.PatchSize }
 
+// GridWidth is how many columns of patches there are.
+func (c Config) GridWidth() int { return c.Width() / c.PatchSize }
+
 // Tokens is how many patches a picture has.
-func (c Config) Tokens() int { return c.Grid() * c.Grid() }
+func (c Config) Tokens() int { return c.Grid() * c.GridWidth() }
 
 // Hidden is the width of the MLP's hidden layer.
 func (c Config) Hidden() int { return int(c.MLPRatio * float64(c.Dim)) }
@@ -135,8 +173,8 @@ func (c Config) Hidden() int { return int(c.MLPRatio * float64(c.Dim)) }
 // PatchLen is how many values a patch has.
 func (c Config) PatchLen() int { return c.Channels * c.PatchSize * c.PatchSize }
 
-// PixelLen is how many values a picture has, [Channels, ImageSize, ImageSize].
-func (c Config) PixelLen() int { return c.Channels * c.ImageSize * c.ImageSize }
+// PixelLen is how many values a picture has, [Channels, ImageSize, Width].
+func (c Config) PixelLen() int { return c.Channels * c.ImageSize * c.Width() }
 
 // JSON is the configuration as a model file's metadata holds it.
 func (c Config) JSON() string {
@@ -159,7 +197,7 @@ func ParseConfig(text string) (Config, error) {
 		return Config{}, errors.New("model configuration: something follows the JSON object")
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("model configuration: %w", err)
+		return Config{}, fmt.Errorf("model configuration: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return c, nil
 }

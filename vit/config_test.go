@@ -21,7 +21,7 @@ func TestPresetsAreValid(t *testing.T) {
 		require.Equal(t, p, named)
 	}
 	_, err := PresetNamed("huge")
-	require.ErrorContains(t, err, "micro, nano, tiny, small, base")
+	require.ErrorContains(t, err, "micro, nano, mini, tiny, small, base")
 	c := Presets[1].Config(64, 8)
 	require.Equal(t, []int{64, 8, 8, 64, 512, 192, 3 * 64 * 64},
 		[]int{c.ImageSize, c.PatchSize, c.Grid(), c.Tokens(), c.Hidden(), c.PatchLen(), c.PixelLen()})

@@ -2,7 +2,7 @@
 // 2-D sine-cosine positions, blocks, final norm, mean pooling (Dosovitskiy et al., arXiv 2010.11929, as I-JEPA,
 // arXiv 2301.08243, uses it: erf-GELU, biases on q, k and v, layer-norm eps 1e-6, no class token).
 //
-// Shapes: pictures [B, C, S, S], tokens [rows, D], where the rows of a batch are its sequences one after another; a
+// Shapes: pictures [B, C, H, W], tokens [rows, D], where the rows of a batch are its sequences one after another; a
 // sequence is the tokens of one picture, all of them or the visible ones. Backward passes overwrite the gradients of
 // activations and add to those of parameters.
 package vit
@@ -44,7 +44,7 @@ func PlaceUnpacked(a *arena.Arena, c Config, grads bool) *Encoder {
 func placeEncoder(a *arena.Arena, c Config, grads, perBlock bool) *Encoder {
 	e := &Encoder{Config: c}
 	if !a.Measuring() {
-		e.pos = SinCos2D(c.Dim, c.Grid(), c.Grid())
+		e.pos = c.positions()
 	}
 	e.patch = e.Params.Linear("patch_embed.proj", c.PatchLen(), c.Dim)
 	e.patch.W.Shape = []int{c.Dim, c.Channels, c.PatchSize, c.PatchSize} // a convolution, as files hold it
@@ -54,6 +54,22 @@ func placeEncoder(a *arena.Arena, c Config, grads, perBlock bool) *Encoder {
 	}
 	e.Params.Alloc(a, grads, e.Linears)
 	return e
+}
+
+// At returns an encoder of the same weights, not a copy of them, for inputs of h by w pixels (Config.At). The error says what
+// is wrong with the size.
+func (e *Encoder) At(h, w int) (*Encoder, error) {
+	other := *e
+	other.Config = e.Config.At(h, w)
+	if err := other.Config.Validate(); err != nil {
+		return nil, err
+	}
+	other.pos = other.Config.positions()
+	return &other, nil
+}
+
+func (c Config) positions() []float32 {
+	return sinCos2D(c.Dim, c.Grid(), c.GridWidth(), c.PositionGrid)
 }
 
 // Linears lists the encoder's linear layers, whose packed weights Repack renews after the values changed.
@@ -91,6 +107,8 @@ type Pass struct {
 	off     []int32
 	dst     []float32
 	per     int
+	width   int // of a feature
+	column  int // the part of it that is filled
 }
 
 type passTask byte
@@ -100,6 +118,8 @@ const (
 	passPatches
 	passPatchGrad
 	passMean
+	passTap
+	passTokens
 )
 
 // embedRows is how many patches one task embeds.
@@ -188,9 +208,16 @@ func (p *Pass) placeWork(a *arena.Arena) {
 	}
 }
 
-// Forward returns the tokens [rows, D] after the final norm, valid until the next call. Picture b of px [B, C, S, S]
+// Forward returns the tokens [rows, D] after the final norm, valid until the next call. Picture b of px [B, C, H, W]
 // has the patches keep[off[b]:off[b+1]] (row-major indices); keep nil means all of them.
 func (p *Pass) Forward(px []float32, batch int, keep, off []int32) []float32 {
+	p.start(px, batch, keep, off)
+	p.ws.Forward()
+	return p.Tokens()
+}
+
+// start fills the trunk's input.
+func (p *Pass) start(px []float32, batch int, keep, off []int32) {
 	c := p.enc.Config
 	if keep == nil {
 		keep, off = p.all[:batch*c.Tokens()], p.allOff[:batch+1]
@@ -201,8 +228,6 @@ func (p *Pass) Forward(px []float32, batch int, keep, off []int32) []float32 {
 	p.ws.SetSequences(off)
 	p.what, p.px, p.keep, p.off = passEmbed, px, keep, off
 	p.pool.Do(p, (p.ws.Rows()+embedRows-1)/embedRows)
-	p.ws.Forward()
-	return p.Tokens()
 }
 
 // Tokens are what the last Forward returned.
@@ -217,10 +242,17 @@ func (p *Pass) SetNoise(key uint32, first int) { p.ws.SetNoise(key, first) }
 // SetDropPath is that of the pass's Workspace.
 func (p *Pass) SetDropPath(d DropPath) { p.ws.SetDropPath(d) }
 
+// Freeze makes the patch embedding and the blocks before number first stand still: Backward ends there and leaves their
+// gradients as they are. 0 is none.
+func (p *Pass) Freeze(first int) { p.ws.still = first }
+
 // Backward adds to the gradient of every parameter, from DTokens, or sets it (Size.Once); Tokens may be gone then. It
 // follows a Forward of a pass made for Train, whose pictures it reads again.
 func (p *Pass) Backward() {
 	p.ws.Backward()
+	if p.ws.still > 0 {
+		return
+	}
 	rows := p.ws.Rows()
 	if p.ws.max.Once {
 		p.enc.patch.clearGrad()
@@ -255,6 +287,8 @@ func (p *Pass) Run(n, worker int) {
 	case passPatchGrad:
 		m0 := n * p.per
 		p.enc.patch.addParamGrad(p.ws.DX, p.seen, p.ws.Rows(), m0, min(m0+p.per, d))
+	case passTap, passTokens:
+		p.tap(n)
 	case passMean:
 		r0, r1 := int(p.off[n]), int(p.off[n+1])
 		kernels.MeanRows(p.dst[n*d:][:d], p.ws.Out[r0*d:r1*d], r1-r0, d)
@@ -284,13 +318,13 @@ func (p *Pass) embed(r0, r1 int, patches []float32) {
 	}
 }
 
-// Patchify copies one patch of a picture [C, S, S] to dst [C, P, P].
+// Patchify copies one patch of a picture [C, H, W] to dst [C, P, P].
 func (c Config) Patchify(dst, px []float32, patch int) {
-	s, n := c.ImageSize, c.PatchSize
-	y0, x0 := patch/c.Grid()*n, patch%c.Grid()*n
+	h, w, n := c.ImageSize, c.Width(), c.PatchSize
+	y0, x0 := patch/c.GridWidth()*n, patch%c.GridWidth()*n
 	for ch := range c.Channels {
 		for y := range n {
-			copy(dst[(ch*n+y)*n:][:n], px[(ch*s+y0+y)*s+x0:])
+			copy(dst[(ch*n+y)*n:][:n], px[(ch*h+y0+y)*w+x0:])
 		}
 	}
 }

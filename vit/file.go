@@ -3,6 +3,7 @@ package vit
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"edgejepa/internal/arena"
@@ -21,7 +22,11 @@ const (
 	TargetPrefix    = "target_encoder."
 	PredictorPrefix = "predictor."
 	TrainingPrefix  = "training." // a checkpoint's optimiser state
+	HeadPrefix      = "head."     // what package heads puts behind the encoder
 )
+
+// HeadKey is where a file's metadata describes the head, if it holds one.
+const HeadKey = "head"
 
 // Metadata is the part of a file's metadata that every model file has.
 func (c Config) Metadata() map[string]string {
@@ -49,10 +54,26 @@ func (e *ShapeError) Error() string {
 
 func firstFew(names []string) string {
 	const few = 3
-	if len(names) <= few {
-		return strings.Join(names, ", ")
+	var text []string
+	for _, n := range names[:min(len(names), few)] {
+		text = append(text, plain(n))
 	}
-	return strings.Join(names[:few], ", ") + ", …"
+	if len(names) > few {
+		text = append(text, "…")
+	}
+	return strings.Join(text, ", ")
+}
+
+// plain makes text from a file fit for a terminal: short, and quoted if it holds more than plain characters.
+func plain(s string) string {
+	const most = 80
+	if len(s) > most {
+		return strconv.QuoteToASCII(s[:most]) + "…"
+	}
+	if q := strconv.QuoteToASCII(s); q[1:len(q)-1] != s {
+		return q
+	}
+	return s
 }
 
 // Tensors lists the parameters for a file, their names prefixed. The tensors share memory with the parameters.
@@ -67,7 +88,7 @@ func (ps *Params) Tensors(prefix string) []safetensors.Tensor {
 // Assign copies the parameters from a file's tensors of that prefix. F16 and BF16 are widened. The error is a
 // *ShapeError unless the names and shapes are exactly these; nothing is copied then.
 func (ps *Params) Assign(f *safetensors.File, prefix string) error {
-	if err := ps.compare(f, prefix); err != nil {
+	if err := ps.Compare(f, prefix); err != nil {
 		return err
 	}
 	for _, p := range ps.List {
@@ -79,8 +100,8 @@ func (ps *Params) Assign(f *safetensors.File, prefix string) error {
 	return nil
 }
 
-// compare returns a *ShapeError unless a file's tensors of that prefix are exactly the parameters. It needs no Values.
-func (ps *Params) compare(f *safetensors.File, prefix string) error {
+// Compare returns a *ShapeError unless a file's tensors of that prefix are exactly the parameters. It needs no Values.
+func (ps *Params) Compare(f *safetensors.File, prefix string) error {
 	e := &ShapeError{Path: f.Path}
 	known := map[string]bool{}
 	for _, p := range ps.List {
@@ -108,7 +129,7 @@ func (ps *Params) compare(f *safetensors.File, prefix string) error {
 // FileConfig reads the configuration from a model file's metadata.
 func FileConfig(f *safetensors.File) (Config, error) {
 	if v, ok := f.Metadata["version"]; ok && f.Metadata["format"] == FileFormat && v != FileVersion {
-		return Config{}, fmt.Errorf("%s: file version %s, this program reads version %s: use a newer program", f.Path, v, FileVersion)
+		return Config{}, fmt.Errorf("%s: file version %s, this program reads version %s: use a newer program", f.Path, plain(v), FileVersion)
 	}
 	text, ok := f.Metadata["config"]
 	if !ok {
@@ -132,6 +153,9 @@ func LoadEncoder(f *safetensors.File, prefix string) (*Encoder, error) {
 		return nil, err
 	}
 	prefixes := []string{ContextPrefix, TargetPrefix, PredictorPrefix, TrainingPrefix}
+	if _, ok := f.Metadata[HeadKey]; ok {
+		prefixes = append(prefixes, HeadPrefix)
+	}
 	var foreign []string
 	for _, t := range f.Tensors {
 		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(t.Name, p) }) {
@@ -143,7 +167,7 @@ func LoadEncoder(f *safetensors.File, prefix string) (*Encoder, error) {
 	}
 	// The configuration is a claim: its memory is set aside once the file is seen to fill it.
 	var measured arena.Arena
-	if err := PlaceEncoder(&measured, c, false).Params.compare(f, prefix); err != nil {
+	if err := PlaceEncoder(&measured, c, false).Params.Compare(f, prefix); err != nil {
 		return nil, err
 	}
 	e, err := NewEncoder(c)

@@ -129,6 +129,9 @@ func TestLoadEncoderRefuses(t *testing.T) {
 		"foreign names": {func(_ map[string]string, ts []safetensors.Tensor) []safetensors.Tensor {
 			return append(ts, safetensors.F32("optimizer.state", []int{1}, []float32{1}))
 		}, "1 tensors unknown (optimizer.state)"},
+		"names that are no text": {func(_ map[string]string, ts []safetensors.Tensor) []safetensors.Tensor {
+			return append(ts, safetensors.F32("\x1b[2J", []int{1}, []float32{1}), safetensors.F32(strings.Repeat("n", 500), []int{1}, []float32{1}))
+		}, `2 tensors unknown ("\x1b[2J", "` + strings.Repeat("n", 80) + `"…)`},
 		"NaN": {func(_ map[string]string, ts []safetensors.Tensor) []safetensors.Tensor {
 			v := make([]float32, 32)
 			v[31] = float32(math.NaN())

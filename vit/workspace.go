@@ -48,6 +48,8 @@ type Workspace struct {
 	int8                 *int8Block // nil unless products are those of int8 operands
 	drop                 DropPath
 	inner                inner
+	taps                 []tap
+	still                int // blocks before it stand still: see Pass.Freeze
 
 	what   trunkTask
 	block  int     // which block a task is about
@@ -413,14 +415,19 @@ func (ws *Workspace) do(what trunkTask, first, end int) {
 
 // Forward fills Out from X. A chunk goes through the whole trunk in one task, unless the weights are packed block by
 // block: then all chunks go through a block before the next one's weights take its place.
-func (ws *Workspace) Forward() {
-	depth := len(ws.trunk.Blocks)
+func (ws *Workspace) Forward() { ws.forward(0, len(ws.trunk.Blocks)) }
+
+// forward runs blocks [first, end), and the final norm if they are the last.
+func (ws *Workspace) forward(first, end int) {
+	if first == end {
+		return
+	}
 	if len(ws.packs) == 0 {
-		ws.block, ws.last = 0, depth
+		ws.block, ws.last = first, end
 		ws.do(taskForward, 0, len(ws.chunks))
 		return
 	}
-	for i := range depth {
+	for i := first; i < end; i++ {
 		ws.block, ws.last = i, i+1
 		ws.pack(0, ws.ahead)
 		ws.do(taskForward, 0, len(ws.chunks))
@@ -447,7 +454,7 @@ func (ws *Workspace) Backward() {
 		ws.do(taskFinalNorm, ws.seg.chunk0, ws.seg.chunk1)
 		ws.do(taskFinalNormParams, 0, (ws.trunk.Dim+normColumns-1)/normColumns)
 	}
-	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= 0; ws.block-- {
+	for ws.block = len(ws.trunk.Blocks) - 1; ws.block >= ws.still; ws.block-- {
 		if ws.max.Once {
 			ws.trunk.Blocks[ws.block].clearGrad()
 		}
@@ -460,8 +467,9 @@ func (ws *Workspace) Backward() {
 			ws.do(taskBlock, ws.seg.chunk0, ws.seg.chunk1)
 			ws.do(taskWeights, 0, len(ws.parts))
 		}
+		ws.addTaps()
 	}
-	ws.DX = ws.DOut
+	ws.DX, ws.taps = ws.DOut, ws.taps[:0]
 }
 
 // recomputed says that of the present block only the input was kept.

@@ -16,12 +16,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"edgejepa/device"
 	"edgejepa/internal/cli"
+	"edgejepa/internal/licenses"
 	"edgejepa/internal/parallel"
 	"edgejepa/quant"
 	"edgejepa/vit"
@@ -43,6 +45,17 @@ func encoder(t testing.TB) *vit.Encoder {
 // quantised is that network in fixed point.
 func quantised(t testing.TB) *quant.Encoder {
 	t.Helper()
+	once.Do(func() { once.e = calibrated(t) })
+	require.NotNil(t, once.e)
+	return once.e
+}
+
+var once struct {
+	sync.Once
+	e *quant.Encoder
+}
+
+func calibrated(t testing.TB) *quant.Encoder {
 	e := encoder(t)
 	pool := parallel.New(1)
 	defer pool.Close()
@@ -59,7 +72,7 @@ func quantised(t testing.TB) *quant.Encoder {
 func model(t testing.TB) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, quant.Write(&b, quantised(t), map[string]string{"training": `{"steps":0}`}))
+	require.NoError(t, quant.Write(&b, quantised(t), nil, map[string]string{"training": `{"steps":0}`}))
 	return write(t, filepath.Join(t.TempDir(), "model.safetensors"), b.Bytes())
 }
 
@@ -145,7 +158,7 @@ func expected(t testing.TB, dir string, n int, tokens bool) (all []float32) {
 	pool := parallel.New(1)
 	defer pool.Close()
 	pass := quantised(t).NewPass(pool)
-	pre := pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std})
+	pre := pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Width: c.ImageWidth, Mean: c.Mean, Std: c.Std})
 	for i := range n {
 		img, err := pixels.Load(filepath.Join(dir, fmt.Sprintf("%02d.png", i)), pixels.Limits{})
 		require.NoError(t, err)
@@ -293,7 +306,7 @@ func TestSkips(t *testing.T) {
 
 	r = execute(t, "", "--model", m, dir)
 	require.Contains(t, r.err, "embedded 3 pictures in ")
-	require.Contains(t, r.err, ", 2 skipped (model ")
+	require.Contains(t, r.err, ", 2 skipped, 1 other file is no picture (model ")
 
 	r = execute(t, "", "--model", m, "--quiet", "--on-error", "fail", "--batch", "64", dir)
 	require.Equal(t, cli.ExitFailed, r.code)
@@ -307,8 +320,14 @@ func TestSkips(t *testing.T) {
 	require.True(t, strings.HasSuffix(r.err, "edge-embed: none of the 2 pictures could be embedded\n"), r.err)
 	require.NoFileExists(t, file)
 
-	r = execute(t, "", "--model", m, t.TempDir())
+	empty := t.TempDir()
+	r = execute(t, "", "--model", m, empty)
 	require.Equal(t, result{cli.ExitFailed, "", "edge-embed: no pictures found\n"}, r)
+	for i := range 2 {
+		write(t, filepath.Join(empty, strconv.Itoa(i)), []byte("a word"))
+	}
+	r = execute(t, "", "--model", m, empty)
+	require.Equal(t, result{cli.ExitFailed, "", "edge-embed: no pictures found: 2 other files are no pictures\n"}, r)
 
 	r = execute(t, "", "--model", m, "--quiet", "--max-megapixels", "0.001", dir)
 	require.Equal(t, cli.ExitSkipped, r.code)
@@ -327,7 +346,7 @@ func TestNotFinite(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	require.NoError(t, quant.WriteFloat(&b, e, quant.F32, nil))
+	require.NoError(t, quant.WriteFloat(&b, e, quant.F32, nil, nil))
 	m := write(t, filepath.Join(t.TempDir(), "m"), b.Bytes())
 	r := execute(t, "", "--model", m, "--quiet", gallery(t, 2))
 	require.Equal(t, cli.ExitFailed, r.code)
@@ -465,6 +484,10 @@ func TestHelpVersionInfo(t *testing.T) {
 
 	r = execute(t, "", "completion", "bash")
 	require.Equal(t, 0, r.code)
+
+	r = execute(t, "", "licenses")
+	require.Equal(t, 0, r.code)
+	require.Equal(t, licenses.Text, r.out)
 }
 
 // After the first batch nothing is allocated between decoded pixels and written rows.
@@ -483,9 +506,10 @@ func TestEmbedAllocatesNothing(t *testing.T) {
 			b.rows, err = newRows(io.Discard, format, "", b.shape)
 			require.NoError(t, err)
 			yield := func(err error) bool { panic(err) }
+			picture := &slot{path: "a \"name\".png", pix: pix}
 			once := func() {
 				for range 3 {
-					b.add("a \"name\".png", pix)
+					b.add(picture)
 				}
 				b.flush(yield)
 			}

@@ -18,7 +18,7 @@ import (
 // comes with no path.
 func (o *options) pictures() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for path, err := range pixels.Walk(o.paths) {
+		for path, err := range pixels.Walk(o.paths, &o.others) {
 			if !yield(path, err) {
 				return
 			}
@@ -43,7 +43,7 @@ func (o *options) pictures() iter.Seq2[string, error] {
 				return
 			}
 			one[0] = path
-			for path, err := range pixels.Walk(one) {
+			for path, err := range pixels.Walk(one, &o.others) {
 				if !yield(path, err) {
 					return
 				}
@@ -89,7 +89,8 @@ func entries(r io.Reader, null bool) iter.Seq2[string, error] {
 type slot struct {
 	path  string
 	err   error
-	pix   []uint8       // [S, S, 3]
+	size  size          // of the picture as it was decoded
+	pix   []uint8       // [H, W, 3] the model's input
 	ready chan struct{} // one token when err and pix are final
 }
 
@@ -97,13 +98,15 @@ type slot struct {
 // and gives it back through free.
 type feed struct{ next, free chan *slot }
 
+// input makes a model's input of a picture. It is one goroutine's.
+type input func(dst []uint8, src pixels.Image)
+
 // startFeed starts decoders goroutines that decode, and one that walks. All end when the input does or ctx is done,
 // except that a read from standard input cannot be stopped.
-func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixels.Spec, slots, decoders int, lim pixels.Limits) *feed {
-	lim.MinSide = spec.MinSide()
+func startFeed(ctx context.Context, pictures iter.Seq2[string, error], newInput func() input, pixelLen, slots, decoders int, lim pixels.Limits) *feed {
 	f := &feed{next: make(chan *slot, slots), free: make(chan *slot, slots)}
 	for range slots {
-		f.free <- &slot{pix: make([]uint8, 3*spec.Size*spec.Size), ready: make(chan struct{}, 1)}
+		f.free <- &slot{pix: make([]uint8, pixelLen), ready: make(chan struct{}, 1)}
 	}
 	work := make(chan *slot, slots)
 	go func() {
@@ -127,10 +130,10 @@ func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixe
 	}()
 	for range decoders {
 		go func() {
-			pre := pixels.NewPreprocessor(spec)
+			in := newInput()
 			for s := range work {
 				if s.err = ctx.Err(); s.err == nil {
-					s.err = decode(pre, s.pix, s.path, lim)
+					s.err = s.decode(in, lim)
 				}
 				s.ready <- struct{}{}
 			}
@@ -139,10 +142,11 @@ func startFeed(ctx context.Context, pictures iter.Seq2[string, error], spec pixe
 	return f
 }
 
-func decode(pre *pixels.Preprocessor, pix []uint8, path string, lim pixels.Limits) error {
-	img, err := pixels.Load(path, lim)
+func (s *slot) decode(in input, lim pixels.Limits) error {
+	img, err := pixels.Load(s.path, lim)
 	if err == nil {
-		copy(pix, pre.Crop(img).Pix)
+		s.size = size{img.W, img.H}
+		in(s.pix, img)
 	}
 	return err
 }
@@ -152,7 +156,8 @@ const (
 	decodeBytes     = 256 << 20
 	leastBytes      = 128 << 20
 	bytesPerPixel   = 16 // of the costliest kind that is common: a 16-bit PNG with its RGB copy takes 11
-	shareOfMemory   = 2  // decoding gets one half
+	shareOfMemory   = 2  // decoding gets one half,
+	shareOfDrawing  = 8  // or less: what is drawn on is there several times, as pixels, canvas and mask
 	smallestMachine = 64 << 20
 )
 
@@ -160,11 +165,15 @@ const (
 // the memory that the machine has to spare (0: unknown). A limit that the person gave stands as it is.
 func (o *options) decodePlan(p device.Profile, workers int) (decoders int, lim pixels.Limits) {
 	lim = pixels.Limits{MaxPixels: int64(o.megapixels * 1e6), MaxBytes: decodeBytes}
+	share := int64(shareOfMemory)
+	if o.draw != "" || o.masks != "" {
+		share = shareOfDrawing
+	}
 	budget, err := device.Budget(p, 0)
 	if err != nil || budget <= 0 {
-		budget = int64(workers) * decodeBytes * shareOfMemory
+		budget = int64(workers) * decodeBytes * share
 	}
-	budget = max(budget/shareOfMemory, smallestMachine)
+	budget = max(budget/share, smallestMachine)
 	if o.megapixels > 0 {
 		lim.MaxBytes = max(lim.MaxBytes, lim.MaxPixels*bytesPerPixel)
 		return int(min(max(budget/lim.MaxBytes, 1), int64(workers))), lim

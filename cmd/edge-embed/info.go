@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgejepa/internal/cli"
+	"edgejepa/internal/licenses"
 	"edgejepa/quant"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 )
 
 // infoCommand is "edge-embed info".
@@ -48,6 +50,22 @@ func infoCommand(stdout io.Writer) *cobra.Command {
 	return c
 }
 
+// licensesCommand is "edge-embed licenses".
+func licensesCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:     "licenses",
+		Short:   "Print the licences of what is linked into this program",
+		Example: "  edge-embed licenses",
+		Args: func(c *cobra.Command, args []string) error {
+			return cli.Usage(cobra.NoArgs(c, args))
+		},
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(stdout, licenses.Text)
+			return err
+		},
+	}
+}
+
 // describe writes a line a subject. Lists inside the metadata, layer by layer, are left to --json.
 func describe(w io.Writer, i quant.Info) error {
 	c := i.Config
@@ -59,10 +77,14 @@ func describe(w io.Writer, i quant.Info) error {
 	if !i.Checksummed {
 		sum = "no checksum"
 	}
+	fit := "shorter side scaled, centre cut"
+	if i.Head != nil && i.Head.Task != heads.Classify {
+		fit += " (predict: the whole picture, scaled)"
+	}
 	lines := [][2]string{
 		{"model", i.ID},
 		{"network", fmt.Sprintf("%s: dim %d, %d blocks, %d heads", name, c.Dim, c.Depth, c.Heads)},
-		{"picture", fmt.Sprintf("%d x %d pixels, shorter side scaled, centre cut; patches of %d, %d tokens", c.ImageSize, c.ImageSize, c.PatchSize, i.Tokens)},
+		{"picture", fmt.Sprintf("%d x %d pixels, %s; patches of %d, %d tokens", c.Width(), c.ImageSize, fit, c.PatchSize, i.Tokens)},
 		{"pixels", fmt.Sprintf("(v/255 - mean) / std, mean %v, std %v", c.Mean, c.Std)},
 		{"vector", fmt.Sprintf("%d values, the %s of the tokens", c.Dim, c.Pool)},
 		{"parameters", cli.Count(i.Parameters)},
@@ -71,6 +93,14 @@ func describe(w io.Writer, i quant.Info) error {
 	}
 	if i.Encoder != "" {
 		lines = append(lines, [2]string{"encoder", i.Encoder})
+	}
+	if h := i.Head; h != nil {
+		kind := ""
+		if h.Kind != "" {
+			kind = ", " + string(h.Kind)
+		}
+		lines = append(lines, [2]string{"head", fmt.Sprintf("%s%s, %s parameters (edge-embed predict)", h.Task, kind, cli.Count(h.Parameters))},
+			[2]string{"classes", someClasses(h.Classes)})
 	}
 	for _, k := range slices.Sorted(maps.Keys(i.FileMetadata)) {
 		lines = append(lines, [2]string{k, brief(i.FileMetadata[k])})
@@ -81,6 +111,16 @@ func describe(w io.Writer, i quant.Info) error {
 		}
 	}
 	return nil
+}
+
+// someClasses names the first few.
+func someClasses(names []string) string {
+	const few = 12
+	text := fmt.Sprintf("%d: %s", len(names), strings.Join(names[:min(len(names), few)], ", "))
+	if len(names) > few {
+		text += ", …"
+	}
+	return text
 }
 
 // brief is a metadata value on one line.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"edgejepa/device"
 	"edgejepa/internal/cli"
@@ -35,15 +36,17 @@ With --tokens a picture gives its N patch tokens of D values instead of their me
 normalised by itself: jsonl has "tokens":[[…],…] in the place of "embedding", csv a row a token with its number in a
 column "token", npy is [pictures, N, D] and f32 has N·D values a picture.
 
-A picture that cannot be read gives a line "skipping PATH: reason" on stderr and no row. -o writes to a temporary file
-that takes its name at the end; an interrupted run keeps the rows that are done.
+A picture that cannot be read gives a line "skipping PATH: reason" on stderr and no row. Files in folders that are no
+pictures, and not named like any, are counted in the last line. -o writes to a temporary file that takes its name at the
+end; an interrupted run keeps the rows that are done.
 
 Exit codes: 0 all done · 1 failed, or every picture failed · 2 wrong usage · 3 done, some pictures skipped · 130
-interrupted. A folder named like a command (info, help, completion) is given as ./info.`
+interrupted. A folder named like a command (predict, info, licenses, help, completion) is given as ./info.`
 
 const examples = `  edge-embed --model model.safetensors photos/ > vectors.jsonl
   edge-embed --model model.safetensors --format npy -o vectors.npy photos/
   find photos -name '*.jpg' -print0 | edge-embed --model model.safetensors --files-from - -0
+  edge-embed predict --model tuned.safetensors photos/ > answers.jsonl
   edge-embed info --model model.safetensors`
 
 // options are the settings of one run.
@@ -62,6 +65,14 @@ type options struct {
 	megapixels float64
 	onError    string
 	quiet      bool
+
+	// Of predict.
+	masks, draw string
+	drawFormat  string
+	top         int
+	threshold   float64
+
+	others int64 // files in folders that are no pictures
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -95,20 +106,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	f := root.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.model, "model", "", "model `FILE`, as edge-train export writes it")
-	f.StringVar(&o.filesFrom, "files-from", "", "read more paths from `FILE`, one a line; - is standard input")
-	f.BoolVarP(&o.null, "null", "0", false, "the list of --files-from ends its paths with NUL instead")
+	o.sourceFlags(f)
 	f.StringVar(&o.format, "format", "jsonl", "output `FORMAT`: "+strings.Join(formats, ", "))
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
-	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
+	o.outputFlags(f)
 	f.StringVar(&o.normalize, "normalize", "l2", "`l2|none`: scale vectors to length 1, or not")
 	f.BoolVar(&o.tokens, "tokens", false, "write a picture's patch tokens instead of their mean")
-	f.IntVar(&o.threads, "threads", 0, "`N` threads; 0: one a core")
-	f.IntVar(&o.batch, "batch", 0, "`N` pictures through the encoder at a time; 0: by their size")
-	f.Float64Var(&o.megapixels, "max-megapixels", 0, "skip pictures above `N` million pixels; 0: 64, or less where memory is short")
-	f.StringVar(&o.onError, "on-error", "skip", "`skip|fail`: what to do about an unreadable picture")
-	f.BoolVar(&o.quiet, "quiet", false, "say nothing but warnings")
-	root.AddCommand(infoCommand(stdout))
+	o.effortFlags(f)
+	root.AddCommand(predictCommand(o), infoCommand(stdout), licensesCommand(stdout))
 
 	root.SetArgs(slices.Clone(args)) // not nil: cobra would read the test binary's
 	root.SetIn(stdin)
@@ -120,21 +124,57 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return cli.Report(ctx, stderr, "edge-embed", root.ExecuteContext(ctx))
 }
 
+// sourceFlags are those of what is read.
+func (o *options) sourceFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.model, "model", "", "model `FILE`, as edge-train export writes it")
+	f.StringVar(&o.filesFrom, "files-from", "", "read more paths from `FILE`, one a line; - is standard input")
+	f.BoolVarP(&o.null, "null", "0", false, "the list of --files-from ends its paths with NUL instead")
+}
+
+// outputFlags are those of where rows go.
+func (o *options) outputFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
+	f.BoolVar(&o.force, "force", false, "replace what exists")
+}
+
+// effortFlags are those of how pictures are gone through.
+func (o *options) effortFlags(f *pflag.FlagSet) {
+	f.IntVar(&o.threads, "threads", 0, "`N` threads; 0: one a core")
+	f.IntVar(&o.batch, "batch", 0, "`N` pictures through the encoder at a time; 0: by their size")
+	f.Float64Var(&o.megapixels, "max-megapixels", 0, "skip pictures above `N` million pixels; 0: 64, or less where memory is short")
+	f.StringVar(&o.onError, "on-error", "skip", "`skip|fail`: what to do about an unreadable picture")
+	f.BoolVar(&o.quiet, "quiet", false, "say nothing but warnings")
+}
+
 // check finds what is wrong with the settings before anything is opened or written.
 func (o *options) check() error {
+	if err := o.checkSource("edge-embed"); err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains(formats, o.format):
+		return fmt.Errorf("--format %s: choose one of %s", o.format, strings.Join(formats, ", "))
+	case o.normalize != "l2" && o.normalize != "none":
+		return fmt.Errorf("--normalize %s: choose l2 or none", o.normalize)
+	case o.force && o.output == "":
+		return errors.New("--force is about the file of --output, which is missing")
+	case o.output == "" && isBinary(o.format) && cli.IsTerminal(o.stdout):
+		return fmt.Errorf("--format %s is not for a terminal: give -o FILE, or pipe it on", o.format)
+	}
+	return o.checkOutputs()
+}
+
+// checkSource finds what is wrong with the settings that all commands over pictures have.
+func (o *options) checkSource(command string) error {
 	switch {
 	case o.model == "":
-		return errors.New("--model FILE is missing (see edge-embed --help)")
+		return fmt.Errorf("--model FILE is missing (see %s --help)", command)
 	case len(o.paths) == 0 && o.filesFrom == "":
 		return errors.New("no pictures: give files or folders, or --files-from")
 	case slices.Contains(o.paths, ""):
 		return errors.New("a PATH is empty")
 	case o.null && o.filesFrom == "":
 		return errors.New("-0 is about the list of --files-from, which is missing")
-	case !slices.Contains(formats, o.format):
-		return fmt.Errorf("--format %s: choose one of %s", o.format, strings.Join(formats, ", "))
-	case o.normalize != "l2" && o.normalize != "none":
-		return fmt.Errorf("--normalize %s: choose l2 or none", o.normalize)
 	case o.onError != "skip" && o.onError != "fail":
 		return fmt.Errorf("--on-error %s: choose skip or fail", o.onError)
 	case o.threads < 0 || o.threads > 1024:
@@ -143,11 +183,12 @@ func (o *options) check() error {
 		return fmt.Errorf("--batch %d: it must lie in 0..1024", o.batch)
 	case !(o.megapixels >= 0 && o.megapixels <= 1e4):
 		return fmt.Errorf("--max-megapixels %g: it must lie in 0..10000", o.megapixels)
-	case o.force && o.output == "":
-		return errors.New("--force is about the file of --output, which is missing")
-	case o.output == "" && isBinary(o.format) && cli.IsTerminal(o.stdout):
-		return fmt.Errorf("--format %s is not for a terminal: give -o FILE, or pipe it on", o.format)
 	}
+	return nil
+}
+
+// checkOutputs finds files that the run would replace and must not.
+func (o *options) checkOutputs() error {
 	model, _ := os.Stat(o.model) // whether it can be read is for later
 	for _, path := range o.outputs() {
 		info, err := os.Stat(path)

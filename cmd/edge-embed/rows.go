@@ -73,11 +73,7 @@ func (t *stream) finish() error {
 func (t *stream) close() {}
 
 func appendJSONL(b []byte, path string, v []float32, s shape) []byte {
-	b = appendJSONString(append(b, `{"path":`...), path)
-	if !utf8.ValidString(path) {
-		b = append(b, `,"path_bytes":"`...)
-		b = append(base64.StdEncoding.AppendEncode(b, []byte(path)), '"')
-	}
+	b = appendJSONPath(append(b, '{'), "path", path)
 	if s.Tokens == 0 {
 		b = appendJSONVector(append(b, `,"embedding":`...), v)
 		return append(b, "}\n"...)
@@ -90,6 +86,16 @@ func appendJSONL(b []byte, path string, v []float32, s shape) []byte {
 		b = appendJSONVector(b, v[t*s.Dim:][:s.Dim])
 	}
 	return append(b, "]}\n"...)
+}
+
+// appendJSONPath is a key and a path, and the path's exact bytes if it is not UTF-8.
+func appendJSONPath(b []byte, key, path string) []byte {
+	b = appendJSONString(append(append(append(b, '"'), key...), `":`...), path)
+	if !utf8.ValidString(path) {
+		b = append(append(append(b, `,"`...), key...), `_bytes":"`...)
+		b = append(base64.StdEncoding.AppendEncode(b, []byte(path)), '"')
+	}
+	return b
 }
 
 func appendJSONVector(b []byte, v []float32) []byte {

@@ -8,11 +8,13 @@ import (
 	"context"
 	"encoding/csv"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -79,6 +81,34 @@ func TestNames(t *testing.T) {
 
 	r = execute(t, "no\x1b[2Jsuch\nfile.png", "--model", m, "--files-from", "-", "-0")
 	require.NotContains(t, r.err, "\x1b", "names do not reach the terminal raw")
+}
+
+// A list may name anything: each entry is a row or a line, and the run goes on.
+func TestListOfOddFiles(t *testing.T) {
+	m, dir := model(t), gallery(t, 2)
+	t.Chdir(dir)
+	require.NoError(t, syscall.Mkfifo("fifo.png", 0o600))
+	require.NoError(t, os.Symlink("loop.png", "loop.png"))
+	require.NoError(t, os.Symlink("absent", "dangling"))
+	l, err := net.Listen("unix", "socket.png")
+	require.NoError(t, err)
+	defer l.Close()
+	write(t, "empty/notes.txt", []byte("no picture"))
+	list := []string{"00.png", "fifo.png", "/dev/zero", "/dev/null", "socket.png", "loop.png", "dangling", "empty", "gone\n.png", "\xff.png", strings.Repeat("x", 300), "a/b\x1b", "01.png"}
+	r := execute(t, strings.Join(list, "\x00"), "--model", m, "--quiet", "--files-from", "-", "-0")
+	require.Equal(t, cli.ExitSkipped, r.code)
+	require.Len(t, lines(t, r.out), 2)
+	require.Equal(t, `skipping fifo.png: a FIFO, not a file
+skipping /dev/zero: a device, not a file
+skipping /dev/null: a device, not a file
+skipping socket.png: a socket, not a file
+skipping loop.png: too many levels of symbolic links
+skipping dangling: no such file or directory
+skipping "gone\n.png": no such file or directory
+skipping "\xff.png": no such file or directory
+skipping `+list[10]+`: file name too long
+skipping "a/b\x1b": no such file or directory
+`, r.err)
 }
 
 func TestBrokenPipe(t *testing.T) {

@@ -127,7 +127,7 @@ func (f *demoFlags) neighbours(ctx context.Context, io streams, pictures, model,
 		return err
 	}
 	fatal := func(err error) { fmt.Fprintln(io.err, err) }
-	l, err := openLabelled(pictures, m.Config().ImageSize, nil, fatal)
+	l, err := openLabelled(pictures, nil, fatal)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"edgejepa/jepa/probe"
 	"edgejepa/quant"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 	"edgejepa/vit/pixels"
 )
 
@@ -45,6 +46,7 @@ type exportFlags struct {
 type exportReport struct {
 	Format       string             `json:"format"`
 	Encoder      string             `json:"encoder"`
+	Head         string             `json:"head,omitempty"` // its task
 	Bytes        int64              `json:"bytes"`
 	Parameters   int64              `json:"parameters"`
 	Milliseconds float64            `json:"milliseconds_a_picture"` // one picture at a time on one thread of this machine, decoded
@@ -62,24 +64,29 @@ type fidelity struct {
 	KNNOther      *float64 `json:"knn_other_encoder,omitempty"` // of the run's other encoder in f32
 	Linear        *float64 `json:"linear,omitempty"`            // the linear probe, likewise
 	LinearFloat   *float64 `json:"linear_f32,omitempty"`
+
+	Head *agreement `json:"head,omitempty"`
 }
 
 func exportCommand(io streams) *cobra.Command {
 	f := &exportFlags{}
 	c := &cobra.Command{
-		Use:   "export --model RUN|FILE --out FILE",
-		Short: "Write an encoder for edge-embed, as int8, f16 or f32",
+		Use:   "export --model RUN|HEAD|FILE --out FILE",
+		Short: "Write an encoder, and its head, for edge-embed, as int8, f16 or f32",
 		Long: `Writes one encoder of a run to a file for edge-embed. int8 is a quarter of the size of f32 and the fastest; --calibrate
 names pictures like those that will be embedded, from which it learns scales and corrections. A report compares it with
 f32 on other pictures of that folder: cosine of the embeddings, nearest neighbours, the noise of every layer, and k-NN and
-linear probe where the pictures lie in one sub-folder a class.`,
-		Example: "  edge-train export --model run --out model.safetensors --calibrate photos/\n  edge-train export --model run --out f16.safetensors --format f16 --encoder target",
-		Args:    usageArgs(cobra.NoArgs),
-		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c.Context(), io, f) },
+linear probe where the pictures lie in one sub-folder a class.
+
+Of a folder that tune filled, encoder and head are written, and the report has how often the head says the same as in f32.`,
+		Example: "  edge-train export --model run --out model.safetensors --calibrate photos/\n  edge-train export --model run --out f16.safetensors --format f16 --encoder target\n" +
+			"  edge-train export --model head --out cells.safetensors --calibrate photos/   # what tune made",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return runExport(c.Context(), io, f) },
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&f.model, "model", "m", "", "folder of a run, or a model file (f32 or f16)")
+	fs.StringVarP(&f.model, "model", "m", "", "folder of a run or of tune, or a model file (f32 or f16)")
 	fs.StringVar(&f.which, "which", "last", "encoders of a run: last or best")
 	fs.StringVarP(&f.out, "out", "o", "", "file to write")
 	fs.StringVar(&f.format, "format", "int8", "int8, f16 or f32")
@@ -136,11 +143,22 @@ func runExport(ctx context.Context, io streams, f *exportFlags) error {
 	}
 	pool := parallel.New(m.workers)
 	defer pool.Close()
-	e := &exporter{flags: f, enc: enc, other: other, pool: pool, progress: cli.NewProgress(io.err, "picture", cli.LogAuto, f.quiet)}
+	e := &exporter{flags: f, enc: enc, other: other, head: m.head, pool: pool, progress: cli.NewProgress(io.err, "picture", cli.LogAuto, f.quiet)}
 	e.report = exportReport{Format: f.format, Encoder: f.encoder, Parameters: enc.Params.Count()}
 	meta := map[string]string{"encoder": f.encoder}
 	if t, ok := m.file.Metadata["training"]; ok {
 		meta["training"] = t
+	}
+	if m.head != nil {
+		if f.encoder == "target" {
+			return cli.Usagef("--encoder target: %s holds a head and the one encoder it was trained on", m.file.Path)
+		}
+		e.report.Encoder, e.report.Parameters = "tuned", e.report.Parameters+m.head.Params.Count()
+		e.report.Head = string(m.head.Config.Task)
+		meta["encoder"] = "tuned"
+		if t, ok := m.file.Metadata["figures"]; ok {
+			meta["figures"] = t
+		}
 	}
 	if err := e.write(ctx, m.limits, meta); err != nil {
 		return err
@@ -158,6 +176,7 @@ func runExport(ctx context.Context, io streams, f *exportFlags) error {
 type exporter struct {
 	flags      *exportFlags
 	enc, other *vit.Encoder
+	head       *heads.Head // nil: none
 	pool       *parallel.Pool
 	progress   *cli.Progress
 	report     exportReport
@@ -187,10 +206,10 @@ func (e *exporter) write(ctx context.Context, limits pixels.Limits, meta map[str
 	}
 	err := durable.WriteFile(f.out, 0o644, func(w io.Writer) error {
 		if f.format == "int8" {
-			meta[quant.KeySource] = quant.FloatID(e.enc)
-			return quant.Write(w, q, meta)
+			meta[quant.KeySource] = quant.FloatID(e.enc, e.head)
+			return quant.Write(w, q, e.head, meta)
 		}
-		return quant.WriteFloat(w, e.enc, quant.Precision(f.format), meta)
+		return quant.WriteFloat(w, e.enc, quant.Precision(f.format), e.head, meta)
 	})
 	if err != nil {
 		return err
@@ -244,6 +263,7 @@ func (e *exporter) compare(ctx context.Context, limits pixels.Limits) (*quant.En
 	}
 	c := e.enc.Config
 	z := newFeaturizer(e.pool, limits, c)
+	z.forHead(e.head)
 	cut := min(calibrationPictures, (len(all.paths)+1)/2)
 	read := z.decode(all.paths[:cut], e.skip)
 	if len(read) == 0 {
@@ -280,6 +300,7 @@ func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled
 	}
 	z := newFeaturizer(e.pool, limits, e.enc.Config, e.enc.NewPass(e.pool, featureBatch), e.other.NewPass(e.pool, featureBatch))
 	z.exported = exported
+	z.forHead(e.head)
 	before := e.skipped
 	x, err := z.features(ctx, l, e.skip, func(done int) {
 		e.progress.Update(cli.Status{Done: int64(done), Total: int64(len(l.paths)), Images: int64(done)})
@@ -294,7 +315,10 @@ func (e *exporter) measure(ctx context.Context, limits pixels.Limits, l labelled
 		return err
 	}
 	e.report.Fidelity.measure(e.pool, x, labels)
-	return nil
+	if e.head == nil {
+		return nil
+	}
+	return e.agree(ctx, limits, l.paths, quant.NewPredictor(exported, e.head, e.pool, headBatch))
 }
 
 // pictures draws up to calibrationPictures + --report-pictures of the --calibrate pictures. Labels come with them when
@@ -303,7 +327,7 @@ func (e *exporter) pictures() (labelled, error) {
 	var all labelled
 	if len(e.flags.calibrate) == 1 {
 		var skipped []error
-		l, err := openLabelled(e.flags.calibrate[0], e.enc.Config.ImageSize, nil, func(err error) { skipped = append(skipped, err) })
+		l, err := openLabelled(e.flags.calibrate[0], nil, func(err error) { skipped = append(skipped, err) })
 		if err == nil {
 			all = l
 			for _, err := range skipped {
@@ -312,7 +336,7 @@ func (e *exporter) pictures() (labelled, error) {
 		}
 	}
 	if all.y == nil {
-		for path, err := range pixels.Walk(e.flags.calibrate) {
+		for path, err := range pixels.Walk(e.flags.calibrate, nil) {
 			if err != nil {
 				e.skip(err)
 				continue
@@ -421,14 +445,21 @@ func timed(path string) (float64, error) {
 }
 
 func (r exportReport) print(w io.Writer, path string) error {
-	fmt.Fprintf(w, "%s: %s encoder as %s, %s parameters, %s, %.3g ms a picture on one thread here\n",
-		path, r.Encoder, r.Format, cli.Count(r.Parameters), cli.Bytes(r.Bytes), r.Milliseconds)
+	what := r.Encoder + " encoder"
+	if r.Head != "" {
+		what += " and head to " + r.Head
+	}
+	fmt.Fprintf(w, "%s: %s as %s, %s parameters, %s, %.3g ms a picture on one thread here\n",
+		path, what, r.Format, cli.Count(r.Parameters), cli.Bytes(r.Bytes), r.Milliseconds)
 	f := r.Fidelity
 	if f == nil {
 		return nil
 	}
 	_, err := fmt.Fprintf(w, "beside f32, on %d pictures: cosine mean %.5f, least %.5f (centred %.4f); same nearest neighbour for %.1f %%\n",
 		f.Pictures, f.MeanCosine, f.LeastCosine, f.MeanCentred, f.SameNeighbour)
+	if f.Head != nil {
+		err = f.Head.print(w)
+	}
 	if f.KNN != nil {
 		_, err = fmt.Fprintf(w, "k-NN %.2f %% (f32 %.2f %%, the run's other encoder in f32 %.2f %%); linear probe %.2f %% (f32 %.2f %%)\n",
 			*f.KNN, *f.KNNFloat, *f.KNNOther, *f.Linear, *f.LinearFloat)

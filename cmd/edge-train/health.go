@@ -66,6 +66,7 @@ func (t *training) watch(st jepa.Stats) error {
 // goBack returns a run that has diverged to its last rollback point, or to its start, and goes on at half the learning rate.
 // The new state is saved at once: the halved rate belongs to it.
 func (t *training) goBack() error {
+	defer t.notify.Patient(patience)()
 	t.unsound = true
 	if t.trainer.Halvings() == mostReturns {
 		return fmt.Errorf("the gradient has not been sound for %d steps, for the %s time: %w; start again with a lower --lr (it was %g)",
@@ -75,9 +76,7 @@ func (t *training) goBack() error {
 	t.loader.Close()
 	t.loader = nil
 	runtime.GC() // the next loader needs as much again
-	if err := t.lines.Close(); err != nil {
-		return err
-	}
+	t.tolerate(metricsFile, t.lines.Close())
 	if err := t.restoreRollback(); err != nil {
 		return err
 	}
@@ -94,7 +93,8 @@ func (t *training) goBack() error {
 	t.loggedAt, t.logged, t.rested = t.trainer.Done(), time.Now(), 0
 	t.progress.Warnf("step %d: DIVERGENCE: the gradient has not been sound for %d steps. Going back to step %d, and on with 1/%d of the learning rate",
 		at, badSteps, t.trainer.Done(), 1<<t.trainer.Halvings())
-	return t.save()
+	t.saveOnTheWay()
+	return nil
 }
 
 // warnOfCollapse says once, plainly, when the features of different pictures have become alike, and returns errCollapsed if

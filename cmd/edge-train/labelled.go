@@ -7,10 +7,11 @@ import (
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/parallel"
-	"edgejepa/jepa/data"
+	"edgejepa/jepa/labels"
 	"edgejepa/jepa/probe"
 	"edgejepa/quant"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 	"edgejepa/vit/pixels"
 )
 
@@ -21,21 +22,24 @@ type labelled struct {
 	classes []string // sorted
 }
 
-// openLabelled lists the pictures under dir for a model of that image size; the first folder below dir is the class. With classes given, another
-// class is an error.
-func openLabelled(dir string, size int, classes []string, skip func(error)) (labelled, error) {
-	set, err := data.Open([]string{dir}, data.Options{ImageSize: size, Labelled: true, OnSkip: skip})
+// openLabelled lists the pictures under dir; the first folder below dir is the class. With classes given, another class is an
+// error.
+func openLabelled(dir string, classes []string, skip func(error)) (labelled, error) {
+	set, err := labels.OpenClassification([]string{dir}, labels.Options{OnProblem: func(p *labels.Problem) {
+		p.Done = "" // skip says so
+		skip(p)
+	}})
 	if err != nil {
 		return labelled{}, cli.Usage(err)
 	}
-	l := labelled{paths: set.Paths(), classes: classes}
+	l := labelled{paths: set.Paths, classes: classes}
 	if classes == nil {
-		l.classes = set.Classes()
+		l.classes = set.Classes
 	}
-	for i, y := range set.Labels() {
-		at, ok := slices.BinarySearch(l.classes, set.Classes()[y])
+	for i, y := range set.Labels {
+		at, ok := slices.BinarySearch(l.classes, set.Classes[y])
 		if !ok {
-			return l, cli.Usagef("%s: class %q is not among those of the training pictures", cli.Printable(l.paths[i]), set.Classes()[y])
+			return l, cli.Usagef("%s: class %q is not among those of the training pictures", cli.Printable(l.paths[i]), set.Classes[y])
 		}
 		l.y = append(l.y, int32(at))
 	}
@@ -74,10 +78,13 @@ type embedder interface {
 type featurizer struct {
 	exported quant.Embedder // one more network, the last; nil for none
 
+	head *heads.Head // whose input pictures are made, unless it is nil
+
 	pool   *parallel.Pool
 	config vit.Config
 	nets   []embedder
 	prep   []*pixels.Preprocessor // [worker]
+	inputs []headInput            // [worker]
 	limits pixels.Limits
 	px     []float32 // [batch, C, S, S]
 	crops  []uint8   // [batch, S, S, C], the same before it was normalised
@@ -88,12 +95,35 @@ type featurizer struct {
 func newFeaturizer(pool *parallel.Pool, limits pixels.Limits, c vit.Config, nets ...embedder) *featurizer {
 	f := &featurizer{pool: pool, config: c, nets: nets, limits: limits, px: make([]float32, featureBatch*c.PixelLen()),
 		crops: make([]uint8, featureBatch*c.PixelLen()), errs: make([]error, featureBatch)}
-	spec := pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}
+	spec := pixels.Spec{Size: c.ImageSize, Width: c.ImageWidth, Mean: c.Mean, Std: c.Std}
 	f.limits.MinSide = spec.MinSide()
 	for range pool.Workers() {
 		f.prep = append(f.prep, pixels.NewPreprocessor(spec))
 	}
 	return f
+}
+
+// headInput is what making a head's input takes.
+type headInput struct {
+	resizer pixels.Resizer
+	img     pixels.Image
+}
+
+// forHead makes the pictures what a head wants them to be; nil changes nothing.
+func (f *featurizer) forHead(h *heads.Head) {
+	if h != nil {
+		f.head, f.inputs, f.limits.MinSide = h, make([]headInput, f.pool.Workers()), h.Config.MinSide(f.config)
+	}
+}
+
+// prepare makes the networks' input of a picture, in memory that the worker's next one uses again.
+func (f *featurizer) prepare(img pixels.Image, worker int) pixels.Image {
+	if f.head == nil {
+		return f.prep[worker].Crop(img)
+	}
+	in := &f.inputs[worker]
+	f.head.Config.Input(&in.img, &in.resizer, img, f.config)
+	return in.img
 }
 
 // Run decodes picture n of the batch.
@@ -102,7 +132,7 @@ func (f *featurizer) Run(n, worker int) {
 	f.errs[n] = err
 	if err == nil {
 		size := f.config.PixelLen()
-		crop := f.prep[worker].Crop(img)
+		crop := f.prepare(img, worker)
 		copy(f.crops[n*size:], crop.Pix)
 		f.prep[worker].Normalize(f.px[n*size:(n+1)*size], crop)
 	}

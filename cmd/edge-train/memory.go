@@ -90,12 +90,9 @@ func share(c jepa.Config, set *data.Set, limits pixels.Limits, threads, judged i
 		m.plan, m.trainer, ok = jepa.Fit(c, threads, left)
 		return ok
 	}
-	whole := func() bool {
-		return m.plan.Micro == c.Batch*c.PictureViews() || c.VarianceWeight == 0 && c.SIGRegWeight == 0
-	}
-	ok := try(data.DefaultSlots, threads) && whole()
+	ok := try(data.DefaultSlots, threads) && !m.plan.Previews(c)
 	for workers := threads; !ok && workers > 0; workers /= 2 {
-		ok = try(2, workers) && whole()
+		ok = try(2, workers) && !m.plan.Previews(c)
 	}
 	if ok = ok || try(2, 1) || try(1, 1); !ok {
 		return m, cli.Usagef("training takes %s at least, and the memory allowed is %s: raise --memory to %s or more, lower --batch (now %d) or --image-size, or take a smaller --preset",

@@ -55,6 +55,9 @@ func TestObjectiveFlags(t *testing.T) {
 	require.Equal(t, 0.5, storedRun(t, trained(t, pictures, "--objective", "lejepa", "--mask-ratio", "0.5")).Run.MaskRatio)
 	c = storedRun(t, trained(t, pictures, "--views", "2", "--view-weight", "0.5", "--target-layers", "2")).Run
 	require.Equal(t, []any{2, 0.5, 0.0, 0.4, 2}, []any{c.Views, c.ViewWeight, c.VarianceWeight, c.Jitter, c.TargetLayers})
+	c = storedRun(t, trained(t, pictures, "--objective", "mae", "--views", "2")).Run
+	require.Equal(t, []any{2, 0.2, 0.05, 0.4, 0.75}, []any{c.Views, c.ViewWeight, c.SIGRegWeight, c.Jitter, c.MaskRatio})
+	require.Equal(t, 0.5, storedRun(t, trained(t, pictures, "--pixel-weight", "0.5")).Run.PixelWeight)
 	require.Zero(t, storedRun(t, trained(t, pictures, "--views", "1")).Run.Views, "written as where nothing was asked")
 	c = storedRun(t, trained(t, pictures, "--variance-weight", "0", "--sigreg-weight", "0.02")).Run
 	require.Zero(t, c.VarianceWeight)
@@ -70,6 +73,10 @@ func TestObjectiveFlags(t *testing.T) {
 		{"variance_weight has no part in objective byol", []string{"--objective", "byol", "--variance-weight", "0.1"}},
 		{"mask_ratio has no part in objective ijepa", []string{"--mask-ratio", "0.5"}},
 		{"view_weight is 2 with 0 views", []string{"--view-weight", "2"}},
+		{"pixel_weight has no part in objective mae", []string{"--objective", "mae", "--pixel-weight", "1"}},
+		{"--targets has no part in objective mae", []string{"--objective", "mae", "--targets", "2"}},
+		{"--loss has no part in objective byol", []string{"--objective", "byol", "--loss", "l2"}},
+		{"--predictor has no part in objective lejepa", []string{"--objective", "lejepa", "--predictor", "mlp"}},
 		{"jitter is 3", []string{"--jitter", "3"}},
 	} {
 		other := filepath.Join(t.TempDir(), "run")

@@ -1,16 +1,14 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -41,21 +39,38 @@ type runConfig struct {
 	Run           jepa.Config `json:"run"`
 }
 
+// mostConfig is how long a config.json may be: a FIFO would have no end.
+const mostConfig = 1 << 20
+
 // readRunConfig reads a run's config.json.
 func readRunConfig(dir string) (runConfig, error) {
-	var rc runConfig
 	path := filepath.Join(dir, configFile)
+	if info, err := os.Stat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > mostConfig) {
+		return runConfig{}, fmt.Errorf("%s is no configuration: a file of at most %s", path, cli.Bytes(mostConfig))
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return rc, err
+		return runConfig{}, err
 	}
-	if err := json.Unmarshal(b, &rc); err != nil {
-		return rc, fmt.Errorf("%s: %w", path, err)
-	}
-	if err := rc.Run.Validate(); err != nil {
-		return rc, fmt.Errorf("%s: %w", path, err)
+	rc, err := parseRunConfig(b)
+	if err != nil {
+		return runConfig{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return rc, nil
+}
+
+func parseRunConfig(b []byte) (runConfig, error) {
+	var file struct {
+		runConfig
+		Run json.RawMessage `json:"run"`
+	}
+	if err := json.Unmarshal(b, &file); err != nil {
+		return runConfig{}, err
+	}
+	rc := file.runConfig
+	var err error
+	rc.Run, err = jepa.ParseConfig(string(file.Run))
+	return rc, err
 }
 
 // plan is a run that has been checked against everything it depends on and has touched nothing yet.
@@ -64,6 +79,8 @@ type plan struct {
 	resume  bool
 	timed   bool // --max-time decides the length, once the speed has been measured
 	set     *data.Set
+	roots   []string // folders and files it was found under
+	listed  bool     // the run has a list of it
 	limits  pixels.Limits
 	init    *vit.Encoder // weights to start from, or nil
 	workers int
@@ -84,7 +101,7 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 	if f.nice < 0 || f.nice > 19 {
 		return nil, cli.Usagef("--nice %d: a priority is from 0 to 19", f.nice)
 	}
-	p := &plan{resume: f.resume}
+	p := &plan{}
 	if p.workers, err = threads(f.threads, here); err != nil {
 		return nil, err
 	}
@@ -94,6 +111,7 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 	}
 	var base *jepa.Config
 	if stored != nil {
+		p.resume = true
 		base = &stored.Run
 		if !given("max-megapixels") {
 			f.maxMegapixels = stored.MaxMegapixels
@@ -112,10 +130,26 @@ func (f *pretrainFlags) plan(given func(string) bool, paths []string, progress *
 	if err != nil {
 		return nil, err
 	}
-	skip := func(err error) { progress.Warnf("skipping %v", err) }
-	if p.set, err = data.Open(paths, data.Options{ImageSize: c.Encoder.ImageSize, Limits: p.limits, OnSkip: skip}); err != nil {
-		return nil, err
+	if f.memory > 0 {
+		debug.SetMemoryLimit(int64(f.memory) - programBytes) // until hold: a million paths leave garbage behind
 	}
+	skip := func(err error) { progress.Warnf("skipping %v", err) }
+	o := data.Options{ImageSize: c.Encoder.ImageSize, Limits: p.limits, OnSkip: skip}
+	if stored != nil {
+		list, err := readList(f.out, paths, *stored)
+		if err != nil {
+			return nil, err
+		}
+		if list != nil {
+			p.set, p.listed = data.OpenList(list, o), true
+		}
+	}
+	if p.set == nil {
+		if p.set, err = data.Open(paths, o); err != nil {
+			return nil, err
+		}
+	}
+	p.roots = paths
 	rc := runConfig{Program: "edge-train " + version(), Pictures: p.set.Len(), MaxMegapixels: f.maxMegapixels}
 	for _, path := range paths {
 		abs, err := filepath.Abs(path)
@@ -170,7 +204,7 @@ func (p *plan) initFrom(path string, rc *runConfig, stored *runConfig) error {
 	if p.init.Config != rc.Run.Encoder {
 		return cli.Usagef("--init-from %s: the model is %s, the run wants %s", path, p.init.Config.JSON(), rc.Run.Encoder.JSON())
 	}
-	rc.InitFrom = quant.FloatID(p.init)
+	rc.InitFrom = quant.FloatID(p.init, nil)
 	return nil
 }
 
@@ -182,7 +216,7 @@ func (p *plan) fit(here device.Profile, asked int64, eval string, report int64) 
 	}
 	judged := 0
 	if eval != "" {
-		for _, err := range pixels.Walk([]string{eval}) {
+		for _, err := range pixels.Walk([]string{eval}, nil) {
 			if err == nil {
 				judged++
 			}
@@ -210,7 +244,11 @@ func (p *plan) loader(step int) *data.Loader {
 // describe says what is about to be done.
 func (p *plan) describe(out *cli.Progress, maxTime time.Duration, parts bool) {
 	rc, c := p.config, p.config.Run
-	out.Infof("%s pictures; %d tokens a picture (%d pixels, patches of %d)", cli.Count(int64(rc.Pictures)), c.Encoder.Tokens(), c.Encoder.ImageSize, c.Encoder.PatchSize)
+	others := ""
+	if n := p.set.Others(); n > 0 {
+		others = " (" + cli.OtherFiles(n) + ")"
+	}
+	out.Infof("%s pictures%s; %d tokens a picture (%d pixels, patches of %d)", cli.Count(int64(rc.Pictures)), others, c.Encoder.Tokens(), c.Encoder.ImageSize, c.Encoder.PatchSize)
 	length := fmt.Sprintf("%d steps of %d pictures, %.1f epochs", c.Steps, c.Batch, float64(c.Steps)*float64(c.Batch)/float64(rc.Pictures))
 	if p.timed {
 		length = fmt.Sprintf("batches of %d pictures, as many as fit into %s", c.Batch, cli.Span(maxTime))
@@ -225,12 +263,14 @@ func (p *plan) describe(out *cli.Progress, maxTime time.Duration, parts bool) {
 
 // storedConfig reads the run that --resume goes on with, and refuses to overwrite one otherwise.
 func (f *pretrainFlags) storedConfig() (*runConfig, error) {
-	if f.resume {
+	if f.resume != resumeNo {
 		rc, err := readRunConfig(f.out)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, cli.Usagef("--resume: there is no run in %s", f.out)
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+			return &rc, cli.Usage(err)
+		case f.resume == resumeYes:
+			return nil, cli.Usagef("--resume: there is no run in %s; --resume=auto would begin one", f.out)
 		}
-		return &rc, cli.Usage(err)
 	}
 	for _, name := range runFiles {
 		if _, err := os.Stat(filepath.Join(f.out, name)); err == nil && !f.force && !f.dryRun {
@@ -284,22 +324,6 @@ func sameRun(was, now runConfig) error {
 		return cli.Usagef("--resume: this is not the run that was begun: %s", strings.Join(diff, "; "))
 	}
 	return nil
-}
-
-// namesHash is a fingerprint of the pictures' paths, each without the root it was found under, so that a folder may move.
-func namesHash(paths, roots []string) string {
-	h := sha256.New()
-	for _, p := range paths {
-		for _, root := range roots {
-			if rest, ok := strings.CutPrefix(p, root); ok {
-				p = strings.TrimLeft(filepath.ToSlash(rest), "/")
-				break
-			}
-		}
-		io.WriteString(h, p)
-		h.Write([]byte{0})
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // limitThreads holds the whole process, not only the pool, to a number of threads that was asked for.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -23,7 +26,8 @@ type pretrainFlags struct {
 	memory               cli.ByteSize
 	threads, nice        int
 	maxTemperature       float64
-	resume, force        bool
+	resume               resumeMode
+	force                bool
 	initFrom, config     string
 	dryRun, quiet        bool
 	logFormat            cli.LogFormat
@@ -37,6 +41,7 @@ type pretrainFlags struct {
 	projector        []int
 	maskRatio        float64
 	viewWeight       float64
+	pixelWeight      float64
 	jitter           float64
 	predictor, loss  string
 	dropPath         float64
@@ -53,6 +58,34 @@ type pretrainFlags struct {
 
 	reportFlags
 }
+
+// resumeMode is --resume: whether the run in --out goes on.
+type resumeMode string
+
+const (
+	resumeNo   resumeMode = "false"
+	resumeYes  resumeMode = "true"
+	resumeAuto resumeMode = "auto" // as true if there is one, else as false
+)
+
+// Set parses s.
+func (m *resumeMode) Set(s string) error {
+	if s == string(resumeAuto) {
+		*m = resumeAuto
+		return nil
+	}
+	yes, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is not one of true, false, auto", s)
+	}
+	*m = resumeMode(strconv.FormatBool(yes))
+	return nil
+}
+
+func (m *resumeMode) String() string { return string(*m) }
+
+// Type names the value in the help text.
+func (m *resumeMode) Type() string { return "true|false|auto" }
 
 const pretrainHelp = `Learns from the pictures under PATH... (folders of any nesting, or files; labels are not needed) and writes to RUN:
 
@@ -73,15 +106,18 @@ the run, at least 100 steps apart, or to its start: equal settings end in equal 
 many pictures another crop is found again among some hundred: it should rise above consistency_random, its start.
 
 Ctrl-C, SIGTERM and --max-time save a checkpoint and leave; --resume goes on exactly where it stopped. With --max-time
-the speed is measured first and the schedule is laid out to end in time.
+the speed is measured first and the schedule is laid out to end in time. Under systemd (Type=notify) it says when training
+has begun and how far it is, and feeds the watchdog as steps are made: see edge-train.service beside the source.
 
 --objective says what is learned by; the encoder and what comes out are the same:
 
-  ijepa    predict the features of hidden blocks from what is visible; --variance-weight and --sigreg-weight hold against
-           collapse
-  lejepa   equal features for random views of a picture, all of them together normally distributed (SIGReg)
+  ijepa    predict the features of hidden blocks from what is visible, with --pixel-weight their pixels too;
+           --variance-weight and --sigreg-weight hold against collapse
+  lejepa   equal features for random views of a picture, each a quarter of the patches of a crop, all of them together
+           normally distributed (SIGReg)
   byol     predict the slowly following features of one view from those of another
-  mae      draw the hidden three quarters of a picture's patches
+  mae      draw the hidden three quarters of a picture's patches, and equal features for two such views; --views 1 for one,
+           without that
 
 --precision says in what numbers the network is trained; it belongs to the run as --lr does:
 
@@ -95,7 +131,7 @@ the speed is measured first and the schedule is laid out to end in time.
 go through the network in parts, at the cost of speed, and the run ends in the same bytes. --dry-run lists what takes what.`
 
 func pretrainCommand(io streams) *cobra.Command {
-	f := &pretrainFlags{logFormat: cli.LogAuto, checkpointEvery: cli.Duration(defaultCheckpointEvery)}
+	f := &pretrainFlags{logFormat: cli.LogAuto, resume: resumeNo, checkpointEvery: cli.Duration(defaultCheckpointEvery)}
 	c := &cobra.Command{
 		Use:   "pretrain PATH... --out RUN",
 		Short: "Pretrain an encoder on pictures, without labels",
@@ -120,7 +156,7 @@ func pretrainCommand(io streams) *cobra.Command {
 func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.StringVarP(&f.out, "out", "o", "", "folder of the run (required)")
-	fs.StringVar(&f.preset, "preset", "nano", "network: nano, tiny, small, base")
+	fs.StringVar(&f.preset, "preset", "nano", "network: nano, mini, tiny, small, base")
 	fs.IntVar(&f.imageSize, "image-size", 0, "side of the input in pixels (default: the preset's)")
 	fs.IntVar(&f.patchSize, "patch-size", 0, "side of a patch in pixels (default: the preset's)")
 	fs.IntVar(&f.epochs, "epochs", 0, "passes over the pictures (default 100, unless --max-steps or --max-time is given)")
@@ -134,7 +170,8 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.threads, "threads", 0, "threads (default: all cores; the result does not depend on it)")
 	fs.IntVar(&f.nice, "nice", 10, "priority, from 0, the usual one, to 19, the least: others on the board go first (Linux)")
 	fs.Float64Var(&f.maxTemperature, "max-temperature", 80, "°C from which on training rests part of the time; 0: never")
-	fs.BoolVar(&f.resume, "resume", false, "go on with the run in --out")
+	fs.Var(&f.resume, "resume", "go on with the run in --out; with =auto, for services, begin it if there is none")
+	fs.Lookup("resume").NoOptDefVal = string(resumeYes)
 	fs.BoolVar(&f.force, "force", false, "overwrite a run in --out")
 	fs.StringVar(&f.initFrom, "init-from", "", "start from this model's context encoder instead of random weights")
 	fs.StringVar(&f.config, "config", "", "YAML file of flag names and values; flags given here win")
@@ -158,13 +195,14 @@ func (f *pretrainFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.clip, "clip", 1, "bound on the gradient's norm; 0: none")
 	fs.Float64Var(&f.variance, "variance-weight", 0.1, "weight of the term against collapse; 0: the paper's loss alone")
 	fs.Float64Var(&f.sigreg, "sigreg-weight", 0, "weight of the term that makes features normally distributed (default 0, in lejepa 0.05)")
-	fs.IntVar(&f.views, "views", 0, "views of a picture: 2 or more in lejepa (default 2), and in ijepa for a term that makes their features equal (default 1)")
+	fs.IntVar(&f.views, "views", 0, "views of a picture, whose features are made equal: 2 or more in lejepa (default 4), 1 for none in mae (default 2) and ijepa (default 1)")
 	fs.IntSliceVar(&f.projector, "projector", nil, "of views: hidden and output width of the projector (default 512,64)")
-	fs.Float64Var(&f.maskRatio, "mask-ratio", 0, "mae, lejepa: share of the patches of each view that is hidden from the encoder (default 0.75 in mae, 0 in lejepa)")
+	fs.Float64Var(&f.maskRatio, "mask-ratio", 0, "mae, lejepa: share of the patches of each view that is hidden from the encoder (default 0.75)")
 	fs.Float64SliceVar(&f.cropScale, "crop-scale", nil, "share of a picture's area that a crop takes, least,most (default 0.3,1)")
 	fs.BoolVar(&f.flip, "flip", true, "mirror half of the crops; --flip=false for text or X-rays")
-	fs.Float64Var(&f.viewWeight, "view-weight", 0, "ijepa: weight of the term on --views (default 1)")
-	fs.Float64Var(&f.jitter, "jitter", 0, "strength of random changes of brightness, contrast and saturation (default 0, in lejepa and byol 0.4)")
+	fs.Float64Var(&f.viewWeight, "view-weight", 0, "ijepa, mae: weight of the term on --views (default 0.2)")
+	fs.Float64Var(&f.pixelWeight, "pixel-weight", 0, "ijepa: weight of predicting the hidden patches' pixels beside their features")
+	fs.Float64Var(&f.jitter, "jitter", 0, "strength of random changes of brightness, contrast and saturation (default 0.4 where there are views, else 0)")
 	fs.IntVar(&f.targets, "targets", 4, "target blocks a picture")
 	fs.Float64SliceVar(&f.targetScale, "target-scale", nil, "share of the patches that a target block covers, least,most (default 0.15,0.2)")
 	fs.BoolVar(&f.equalMasks, "equal-context", true, "cut the contexts of a batch to the shortest, at random: more pictures a second")
@@ -228,7 +266,7 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 		c.Precision = p
 	})
 	set("views", func() {
-		if c.Views = f.views; c.Objective == jepa.IJEPA {
+		if c.Views = f.views; c.Objective == jepa.IJEPA || c.Objective == jepa.MAE {
 			c.SetViews(f.views)
 		}
 	})
@@ -259,6 +297,7 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 		}
 	})
 	set("clip", func() { c.Clip = f.clip })
+	set("pixel-weight", func() { c.PixelWeight = f.pixelWeight })
 	set("view-weight", func() { c.ViewWeight = f.viewWeight })
 	set("variance-weight", func() { c.VarianceWeight = f.variance })
 	set("sigreg-weight", func() { c.SIGRegWeight = f.sigreg })
@@ -279,5 +318,20 @@ func (f *pretrainFlags) configure(given func(string) bool, base *jepa.Config) (j
 	pair("weight-decay", f.weightDecay, &c.WeightDecay)
 	pair("crop-scale", f.cropScale, &c.CropScale)
 	pair("target-scale", f.targetScale, &c.Masks.TargetScale)
+	for _, name := range foreignFlags[c.Objective] {
+		if given(name) {
+			bad = cli.Usagef("--%s has no part in objective %v", name, c.Objective)
+		}
+	}
 	return c, bad
 }
+
+// foreignFlags would set what a configuration has for every objective and only others read.
+var foreignFlags = map[jepa.Objective][]string{
+	jepa.LeJEPA: append(predictorFlags, maskFlags...), jepa.BYOL: append(predictorFlags, maskFlags...), jepa.MAE: maskFlags,
+}
+
+var (
+	predictorFlags = []string{"loss", "predictor", "predictor-depth"}
+	maskFlags      = []string{"targets", "target-scale", "equal-context", "compat-masks"}
+)

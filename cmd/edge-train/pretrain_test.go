@@ -44,7 +44,7 @@ func TestInitFrom(t *testing.T) {
 	out := trained(t, pictures, "--lr", "1e-8", "--seed", "5", "--init-from", first)
 	require.Less(t, distance(out, vit.ContextPrefix), 1e-6)
 	require.Less(t, distance(out, vit.TargetPrefix), 1e-6)
-	require.Equal(t, quant.FloatID(want), storedRun(t, out).InitFrom)
+	require.Equal(t, quant.FloatID(want, nil), storedRun(t, out).InitFrom)
 	fresh := trained(t, pictures, "--lr", "1e-8", "--seed", "5")
 	require.Greater(t, distance(fresh, vit.ContextPrefix), 1e-2, "the check must see random weights")
 	require.Empty(t, storedRun(t, fresh).InitFrom)

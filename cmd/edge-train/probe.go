@@ -15,6 +15,7 @@ import (
 	"edgejepa/internal/safetensors"
 	"edgejepa/jepa/probe"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 	"edgejepa/vit/pixels"
 )
 
@@ -129,6 +130,7 @@ func loadEncoders(f *safetensors.File) (ctx, target *vit.Encoder, err error) {
 type openedRun struct {
 	file            *safetensors.File
 	context, target *vit.Encoder
+	head            *heads.Head // of a file that tune wrote; else nil
 	limits          pixels.Limits
 	workers         int
 }
@@ -145,7 +147,10 @@ func openRun(model string, megapixels float64, threadsFlag int) (m openedRun, er
 	if m.file, err = openModel(model); err != nil {
 		return m, err
 	}
-	m.context, m.target, err = loadEncoders(m.file)
+	if m.context, m.target, err = loadEncoders(m.file); err != nil {
+		return m, err
+	}
+	m.head, err = heads.Load(m.file, m.context.Config)
 	return m, err
 }
 
@@ -210,14 +215,14 @@ func runProbe(ctx context.Context, io streams, f *probeFlags) error {
 		r.Skipped++
 		progress.Warnf("skipping %v", err)
 	}
-	train, err := openLabelled(f.data, contextEnc.Config.ImageSize, nil, skip)
+	train, err := openLabelled(f.data, nil, skip)
 	if err != nil {
 		return err
 	}
 	var test labelled
 	if f.test == "" {
 		train, test = train.split(testShare, f.seed)
-	} else if test, err = openLabelled(f.test, contextEnc.Config.ImageSize, train.classes, skip); err != nil {
+	} else if test, err = openLabelled(f.test, train.classes, skip); err != nil {
 		return err
 	}
 	if f.perClass > 0 {
@@ -298,7 +303,7 @@ type judge struct {
 
 // newJudge prepares --eval for an encoder that is being trained.
 func newJudge(ctx context.Context, dir string, every int, pool *parallel.Pool, limits pixels.Limits, e *vit.Encoder, seed uint64, skip func(error)) (*judge, error) {
-	all, err := openLabelled(dir, e.Config.ImageSize, nil, skip)
+	all, err := openLabelled(dir, nil, skip)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	reportEvery = time.Minute // between two reports, at least
-	lookShare   = 50          // looking at pictures may take this part of the time
+	reportEvery  = time.Minute // between two reports, at least
+	reportSlower = 60          // or this part of the time that the run has taken: cards wear out
+	lookShare    = 50          // looking at pictures may take this part of the time
 )
 
 // lookGrace is what looks may take beside, at the start and at the end. Tests have more.
@@ -177,9 +178,9 @@ func (r *reporter) note(m *metrics) {
 
 func ptr[T any](v T) *T { return &v }
 
-// due says that the report is old. It is written ever more seldom: cards wear out.
+// due says that the report is old.
 func (r *reporter) due(now time.Time) bool {
-	return now.Sub(r.written) >= max(reportEvery, now.Sub(r.begun)/60)
+	return now.Sub(r.written) >= max(reportEvery, now.Sub(r.begun)/reportSlower)
 }
 
 // write writes the report. A report that cannot be written is no reason to stop.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -31,6 +30,7 @@ func rollbackEvery(steps int) int {
 // saveRollback makes the present state the rollback point. If it cannot be written the run goes on: what it risks is to
 // go back further.
 func (t *training) saveRollback() {
+	defer t.notify.Patient(patience)()
 	if err := durable.WriteFile(filepath.Join(t.dir, rollbackFile), 0o644, t.trainer.WriteCheckpoint); err != nil {
 		t.progress.Warnf("if the run diverges it goes back further: %v", err)
 	}
@@ -38,10 +38,7 @@ func (t *training) saveRollback() {
 
 // dropRollback removes the rollback point of a run that is done.
 func (t *training) dropRollback() error {
-	if err := os.Remove(filepath.Join(t.dir, rollbackFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return durable.Remove(filepath.Join(t.dir, rollbackFile))
 }
 
 // checkRollback makes up for a rollback point that a resumed run should have and has not, as when a damaged checkpoint

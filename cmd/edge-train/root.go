@@ -11,6 +11,7 @@ import (
 	"edgejepa/device"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/cpu"
+	"edgejepa/internal/licenses"
 )
 
 // streams are where a command reads and writes: data goes to out, everything said to a person to err.
@@ -33,6 +34,7 @@ representation of hidden blocks of a picture from the rest. No labels, no networ
   edge-train pretrain photos/ --out run --preset tiny     learn (stop and --resume at will)
   edge-train probe    --model run --data labelled/        is it any good? beside the same network untrained
   edge-train export   --model run --out model.safetensors --calibrate photos/
+  edge-train tune     --model run --data labelled/ --task classify --out head    teach it a task
   edge-embed --model model.safetensors photos/ > vectors.jsonl`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -49,7 +51,7 @@ representation of hidden blocks of a picture from the rest. No labels, no networ
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return cli.Usagef("%w (try %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(pretrainCommand(io), probeCommand(io), exportCommand(io), reportCommand(io), demoCommand(io), deviceCommand(io))
+	root.AddCommand(pretrainCommand(io), probeCommand(io), tuneCommand(io), evaluateCommand(io), exportCommand(io), reportCommand(io), demoCommand(io), deviceCommand(io), licensesCommand(io))
 	return cli.Report(ctx, stderr, "edge-train", usage(root.ExecuteContext(ctx)))
 }
 
@@ -99,4 +101,17 @@ func deviceCommand(io streams) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+func licensesCommand(streams streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "licenses",
+		Short:   "Print the licences of what is linked into this program",
+		Example: "  edge-train licenses",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(streams.out, licenses.Text)
+			return err
+		},
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -18,6 +19,7 @@ import (
 	"edgejepa/internal/durable"
 	"edgejepa/internal/parallel"
 	"edgejepa/internal/safetensors"
+	"edgejepa/internal/sdnotify"
 	"edgejepa/jepa"
 	"edgejepa/jepa/data"
 	"edgejepa/jepa/probe"
@@ -27,6 +29,7 @@ const (
 	defaultCheckpointEvery = 10 * time.Minute
 	logEvery               = 10 * time.Second // between two lines of metrics.jsonl, at most
 	defaultEvals           = 10               // evaluations of a run with --eval, beside the one at its start
+	patience               = time.Hour        // that systemd is asked to have with what is no step: lists, evaluations, saving
 )
 
 // training is a run under way.
@@ -38,6 +41,7 @@ type training struct {
 	pool     *parallel.Pool
 	progress *cli.Progress
 	pace     *device.Pace
+	notify   *sdnotify.Notifier // nil outside of systemd
 	lines    *durable.Lines
 	judge    *judge    // nil without --eval
 	report   *reporter // nil without a report
@@ -47,17 +51,25 @@ type training struct {
 
 	stopOnCollapse bool
 	collapsed      bool
-	best           float64 // what encoders must surpass to become best.safetensors; -Inf: there are none
-	skips          int     // steps passed over, in a row
-	unsound        bool    // the state is not worth saving
+	best           float64         // what encoders must surpass to become best.safetensors; -Inf: there are none
+	failing        map[string]bool // files that could not be written, when last tried
+	skips          int             // steps passed over, in a row
+	unsound        bool            // the state is not worth saving
 	paced          bool
 	begun          time.Time
 	startedAt      int // step
 	logged         time.Time
 	loggedAt       int           // step of the last line
 	rested         time.Duration // since then, to cool
+	underVoltage   bool          // likewise
+	throttled      bool
 	saved          time.Time
+	writtenBefore  int64 // durable.Written when the run began here
+	writtenLogged  int64 // and at the last line
 }
+
+// sensors are those of this machine. Tests replace them.
+var sensors = os.DirFS("/")
 
 // number is a figure that may not be finite, which JSON writes as null.
 type number float64
@@ -83,9 +95,12 @@ type metrics struct {
 	FeatureStd      number `json:"feature_std"`
 	RankMe          number `json:"rankme"`
 	SkippedSteps    int    `json:"skipped_steps"`
-	Temperature     number `json:"temperature,omitempty"` // °C, where there is a sensor
-	Rested          number `json:"rested,omitempty"`      // share of the time, to cool
-	RollBacks       int    `json:"rollbacks,omitempty"`   // after divergence: each halved the rate
+	Temperature     number `json:"temperature,omitempty"`   // °C, where there is a sensor
+	Rested          number `json:"rested,omitempty"`        // share of the time, to cool
+	UnderVoltage    bool   `json:"under_voltage,omitempty"` // seen since the line before
+	Throttled       bool   `json:"throttled,omitempty"`     // likewise, for whatever reason
+	BytesWritten    int64  `json:"bytes_written"`           // to files, since the line before
+	RollBacks       int    `json:"rollbacks,omitempty"`     // after divergence: each halved the rate
 
 	// Percent of the report's pictures that another crop of the same is nearest to, and the same before training: an estimate
 	// without labels.
@@ -103,6 +118,9 @@ var errStopped = errors.New("stopped at --max-time")
 func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.FlagSet, paths []string) error {
 	begin := time.Now()
 	progress := cli.NewProgress(io.err, "step", f.logFormat, f.quiet)
+	warn := func(s string) { progress.Warnf("%s", s) }
+	notify := sdnotify.FromEnv(warn)
+	notify.Starting(patience)
 	p, err := f.plan(flags.Changed, paths, progress)
 	if err != nil {
 		return err
@@ -120,6 +138,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		return err
 	}
 	p.describe(progress, time.Duration(f.maxTime), f.dryRun)
+	p.describeWrites(progress, time.Duration(f.checkpointEvery), f.eval != "", f.report)
 	if f.dryRun {
 		return nil
 	}
@@ -154,14 +173,15 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 	if err != nil {
 		return cli.Usage(err)
 	}
-	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, plan: p, every: time.Duration(f.checkpointEvery), stopOnCollapse: f.stopOnCollapse}
-	t.pace = device.NewPace(f.maxTemperature, func(s string) { progress.Warnf("%s", s) })
+	t := &training{dir: f.out, trainer: tr, pool: pool, progress: progress, plan: p, notify: notify, writtenBefore: durable.Written(), every: time.Duration(f.checkpointEvery), failing: map[string]bool{}, stopOnCollapse: f.stopOnCollapse}
+	t.pace = device.NewPace(sensors, f.maxTemperature, warn)
 	p.set.Cache(p.memory.cache)
 	if f.maxTime > 0 {
 		t.deadline = begin.Add(time.Duration(f.maxTime))
 	}
 	evals := time.Duration(0)
 	if f.eval != "" {
+		notify.Starting(patience)
 		begun := time.Now()
 		if t.judge, err = newJudge(ctx, f.eval, f.evalEvery, pool, p.limits, tr.Context, p.config.Run.Seed, func(err error) { progress.Warnf("skipping %v", err) }); err != nil {
 			return err
@@ -211,8 +231,13 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 // begin sets the trainer to the run's start, or to its newest checkpoint.
 func (t *training) begin(p *plan) error {
 	if p.resume {
+		if !p.listed {
+			if err := writeList(t.dir, p.set.Paths(), p.roots); err != nil {
+				return err
+			}
+		}
 		// What an earlier stop exported would soon be older than the checkpoint.
-		if err := os.Remove(filepath.Join(t.dir, encoderFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.Remove(filepath.Join(t.dir, encoderFile)); err != nil {
 			return err
 		}
 		found, err := t.restore()
@@ -231,8 +256,11 @@ func (t *training) begin(p *plan) error {
 		if err := t.clean(); err != nil {
 			return err
 		}
-		write := func(w io.Writer) error { return writeJSON(w, t.config) }
+		write := func(w io.Writer) error { return writeJSON(w, t.config) } // first: it makes the folder a run
 		if err := durable.WriteFile(filepath.Join(t.dir, configFile), 0o644, write); err != nil {
+			return err
+		}
+		if err := writeList(t.dir, p.set.Paths(), p.roots); err != nil {
 			return err
 		}
 	}
@@ -248,11 +276,11 @@ func (t *training) clean() error {
 		return err
 	}
 	for _, name := range runFiles {
-		if err := os.Remove(filepath.Join(t.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.Remove(filepath.Join(t.dir, name)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return durable.SyncDir(t.dir) // or power could bring an old checkpoint back beside the new configuration
 }
 
 // restore brings the trainer to the newest complete checkpoint of the run. It returns false when there is none. Lines of
@@ -302,16 +330,19 @@ func openChecked(path string) (*safetensors.File, error) {
 // loop trains until the last step, the deadline, an interruption or an error.
 func (t *training) loop(ctx context.Context) error {
 	c := t.config.Run
+	t.notify.Starting(patience)
 	if t.report != nil {
 		t.report.look(ctx, t.trainer.Done(), lookGrace)
 	}
 	t.begun = time.Now()
 	t.logged, t.saved, t.loggedAt, t.startedAt = t.begun, t.begun, t.trainer.Done(), t.trainer.Done()
+	t.writtenLogged = t.writtenBefore
 	if t.judge != nil && t.trainer.Done() == 0 {
 		if err := t.log(ctx, jepa.Stats{}, true, false); err != nil {
 			return err
 		}
 	}
+	t.notify.Starting(patience) // anew: what the first step takes is counted from here
 	for t.trainer.Done() < c.Steps {
 		b, err := t.loader.Next(ctx)
 		if err != nil {
@@ -319,6 +350,7 @@ func (t *training) loop(ctx context.Context) error {
 		}
 		begun := time.Now()
 		st := t.trainer.Step(b.Pixels)
+		t.notify.Beat()
 		t.rest(ctx, time.Since(begun))
 		if t.watch(st) != nil {
 			if err := t.goBack(); err != nil {
@@ -334,6 +366,7 @@ func (t *training) loop(ctx context.Context) error {
 		now := time.Now()
 		saving := now.Sub(t.saved) >= t.every && t.trainer.Unsound == 0
 		if last || eval || saving || st.Step == 1 || now.Sub(t.logged) >= logEvery {
+			done := t.notify.Patient(patience)
 			due := t.report != nil && !last && t.report.due(now)
 			switch {
 			case due:
@@ -347,6 +380,7 @@ func (t *training) loop(ctx context.Context) error {
 			if due {
 				t.show(now)
 			}
+			done()
 		}
 		t.progress.Update(cli.Status{Done: int64(st.Step), Total: int64(c.Steps), Images: int64(st.Step) * int64(c.Batch), Loss: st.Loss})
 		switch {
@@ -356,9 +390,7 @@ func (t *training) loop(ctx context.Context) error {
 		case !t.deadline.IsZero() && now.After(t.deadline):
 			return errStopped
 		case saving:
-			if err := t.save(); err != nil {
-				return err
-			}
+			t.saveOnTheWay()
 		}
 	}
 	return nil
@@ -366,12 +398,18 @@ func (t *training) loop(ctx context.Context) error {
 
 // rest waits for as long as a hot board should after a step that took work.
 func (t *training) rest(ctx context.Context, work time.Duration) {
-	if rest := t.pace.Rest(time.Now(), work); rest > 0 {
+	rest := t.pace.Rest(time.Now(), work)
+	t.rested += rest
+	h := t.pace.Heat()
+	t.underVoltage, t.throttled = t.underVoltage || h.UnderVoltage, t.throttled || h.Slowed()
+	for rest > 0 && ctx.Err() == nil {
+		part := min(rest, time.Second)
 		select {
 		case <-ctx.Done():
-		case <-time.After(rest):
+		case <-time.After(part):
 		}
-		t.rested += rest
+		rest -= part
+		t.notify.Beat()
 	}
 }
 
@@ -385,9 +423,11 @@ func (t *training) log(ctx context.Context, st jepa.Stats, eval, saving bool) er
 		Loss: number(st.Loss), VarianceLoss: number(st.Variance), LR: number(st.LR), WeightDecay: number(st.WeightDecay),
 		EMA: number(st.EMA), GradNorm: number(st.GradNorm), SkippedSteps: t.trainer.Skipped(),
 		Temperature: number(t.pace.Heat().Celsius), RollBacks: t.trainer.Halvings(),
+		UnderVoltage: t.underVoltage, Throttled: t.throttled,
 	}
 	if steps := m.Step - t.loggedAt; steps > 0 {
 		perSecond := float64(steps*c.Batch) / now.Sub(t.logged).Seconds()
+		t.notify.Status(fmt.Sprintf("step %d of %d, %.1f images/s", m.Step, c.Steps, perSecond))
 		m.ImagesPerSecond = number(perSecond)
 		m.Rested = number(t.rested.Seconds() / now.Sub(t.logged).Seconds())
 		if !t.paced && now.Sub(t.begun) >= logEvery && steps > 1 {
@@ -403,34 +443,90 @@ func (t *training) log(ctx context.Context, st jepa.Stats, eval, saving bool) er
 	}
 	if eval {
 		j, err := t.judge.judge(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		m.judgement = j
-		t.progress.Infof("step %d: linear probe %.2f %% (untrained %.2f), k-NN %.2f %% (untrained %.2f), RankMe %.1f",
-			m.Step, j.Linear, j.LinearRandom, j.KNN, j.KNNRandom, float64(m.RankMe))
+		if t.tolerate("the evaluation", err); err == nil {
+			m.judgement = j
+			t.progress.Infof("step %d: linear probe %.2f %% (untrained %.2f), k-NN %.2f %% (untrained %.2f), RankMe %.1f",
+				m.Step, j.Linear, j.LinearRandom, j.KNN, j.KNNRandom, float64(m.RankMe))
+		}
 	}
 	if t.report != nil {
 		t.report.note(&m)
 	}
 	if eval || saving {
-		if err := t.keepBest(&m); err != nil {
-			return err
-		}
+		t.tolerate(bestFile, t.keepBest(&m))
 	}
+	written := durable.Written()
+	m.BytesWritten, t.writtenLogged = written-t.writtenLogged, written
 	t.logged, t.loggedAt, t.rested = time.Now(), m.Step, 0
-	return errors.Join(t.lines.Append(m), collapse)
+	t.underVoltage, t.throttled = false, false
+	t.tolerate(metricsFile, t.lines.Append(m))
+	return collapse
+}
+
+// tolerate tells of a file that could not be written, once until it could: no reason to stop learning. What is in memory
+// is worth more than what is not on a disk that may have room again tomorrow.
+func (t *training) tolerate(file string, err error) {
+	if err != nil && !t.failing[file] {
+		t.progress.Warnf("training goes on, and %s is tried again: %v", file, err)
+	}
+	t.failing[file] = err != nil
 }
 
 // save writes a checkpoint. The log is flushed first, so that it covers what the checkpoint has; a log that cannot be
 // flushed is no reason to lose the checkpoint.
 func (t *training) save() error {
-	t.saved = time.Now()
-	return errors.Join(t.lines.Sync(), durable.SaveCheckpoint(t.dir, checkpointFile, t.trainer.WriteCheckpoint))
+	defer t.notify.Patient(patience)()
+	t.tolerate(metricsFile, t.lines.Sync())
+	return durable.SaveCheckpoint(t.dir, checkpointFile, t.trainer.WriteCheckpoint)
+}
+
+const (
+	saveAgain = time.Minute      // after a checkpoint could not be saved it is tried again, at most so much later
+	lastAgain = 10 * time.Second // likewise the last one
+)
+
+// lastFor is for how long the last checkpoint is tried to be saved. Tests have less.
+var lastFor = time.Hour
+
+// saveOnTheWay saves a checkpoint in the middle of a run, which does not end because it cannot.
+func (t *training) saveOnTheWay() {
+	err := t.save()
+	t.tolerate(checkpointFile, err)
+	if t.saved = time.Now(); err != nil {
+		t.saved = t.saved.Add(min(t.every, saveAgain) - t.every)
+	}
+}
+
+// saveLast writes checkpoint and encoders when a run ends. If it cannot, and nobody asked for the end, it waits for the disk
+// to have room, or to be there again.
+func (t *training) saveLast(ctx context.Context) error {
+	told := false
+	for begun := time.Now(); ; {
+		err := t.save()
+		if err == nil {
+			err = durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, t.trainer.WriteEncoders)
+		}
+		if err == nil || ctx.Err() != nil || time.Since(begun) >= lastFor {
+			return err
+		}
+		if !told {
+			told = true
+			t.progress.Warnf("THE STATE CANNOT BE SAVED, and is kept in memory: %v; make room: it is tried every %s for %s, and Ctrl-C gives it up",
+				err, cli.Span(lastAgain), cli.Span(lastFor))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lastAgain):
+		}
+	}
 }
 
 // leave ends the run for any reason, nil being that it is done: checkpoint and encoders are written in every case.
 func (t *training) leave(ctx context.Context, reason error) error {
+	t.notify.Stopping(lastFor + patience)
 	t.progress.Finish()
 	if t.unsound {
 		t.progress.Infof("the last checkpoint is kept as it was")
@@ -439,10 +535,7 @@ func (t *training) leave(ctx context.Context, reason error) error {
 		}
 		return reason
 	}
-	saving := t.save()
-	if saving == nil {
-		saving = durable.WriteFile(filepath.Join(t.dir, encoderFile), 0o644, t.trainer.WriteEncoders)
-	}
+	saving := t.saveLast(ctx)
 	if saving == nil && reason == nil {
 		saving = t.dropRollback()
 	}
@@ -450,6 +543,7 @@ func (t *training) leave(ctx context.Context, reason error) error {
 	if t.report != nil {
 		t.report.finish(ctx, done)
 	}
+	t.progress.Infof("%s", writesText(durable.Written()-t.writtenBefore, time.Since(t.begun)))
 	switch {
 	case saving != nil:
 	case reason == nil:

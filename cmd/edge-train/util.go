@@ -29,10 +29,11 @@ const (
 	bestFile       = "best.safetensors"
 	rollbackFile   = "rollback.safetensors"
 	reportFile     = "report.html"
+	listFile       = "pictures.list"
 )
 
 // runFiles are all of them.
-var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, rollbackFile, reportFile}
+var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, rollbackFile, reportFile, listFile}
 
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
@@ -57,7 +58,8 @@ func unknownCommand(err error) bool {
 	return strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag")
 }
 
-// modelPath turns --model's value into a file: of a RUN folder its encoder, or what a run cut off has left.
+// modelPath turns --model's value into a file: of a RUN folder its encoder, or what a run cut off has left; of one that tune
+// filled the tuned model.
 func modelPath(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -69,6 +71,10 @@ func modelPath(path string) (string, error) {
 	encoders := filepath.Join(path, encoderFile)
 	if _, err := os.Stat(encoders); err == nil {
 		return encoders, nil
+	}
+	tuned := filepath.Join(path, tunedFile)
+	if _, err := os.Stat(tuned); err == nil {
+		return tuned, nil
 	}
 	p, err := durable.LoadNewest(path, checkpointFile, func(p string) error {
 		f, err := safetensors.Open(p)

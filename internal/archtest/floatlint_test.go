@@ -23,7 +23,7 @@ import (
 )
 
 // portable are the packages whose arithmetic reaches weights, pictures and embeddings.
-var portable = []string{"fp", "kernels", "kernels/i8", "kernels/fixed", "vit", "vit/pixels", "vit/pixels/jpeg", "jepa", "jepa/data", "jepa/optim", "jepa/probe", "jepa/report", "quant", "cmd/edge-train/demoset"}
+var portable = []string{"fp", "kernels", "kernels/i8", "kernels/fixed", "vit", "vit/heads", "vit/pixels", "vit/pixels/jpeg", "jepa", "jepa/data", "jepa/optim", "jepa/probe", "jepa/labels", "jepa/metrics", "jepa/tune", "jepa/report", "quant", "cmd/edge-train/demoset"}
 
 // goTool runs the go command for the machine that the tests run on.
 func goTool(t *testing.T, args ...string) string {

@@ -30,47 +30,54 @@ var layers = map[string][]string{
 	"internal/cpu":         {"golang.org/x/sys/cpu"},
 	"internal/arena":       {"fp"},
 	"internal/archtest":    nil,
+	"internal/licenses":    nil,
+	"internal/sdnotify":    nil,
 
-	"internal/noise":            nil,
-	"fp":                        {"internal/cpu", "github.com/x448/float16"},
-	"kernels":                   {"fp", "internal/cpu", "internal/noise", "internal/parallel", "kernels/internal/coef"},
-	"kernels/i8":                {"kernels"},
-	"kernels/fixed":             {"fp", "internal/cpu"},
-	"kernels/kerneltest":        {"kernels", "kernels/internal/peak", "internal/cpu", "golang.org/x/sys", "github.com/stretchr/testify"},
-	"kernels/bench":             {"kernels/i8", "kernels/fixed", "kernels/internal/peak"},
-	"kernels/internal/coef":     nil,
-	"kernels/internal/peak":     {"internal/cpu"},
-	"kernels/internal/asmgen":   {"kernels/internal/coef"},
-	"kernels/internal/armmodel": {"quant", "jepa", "kernels/internal/armcount/emulator"},
-	"kernels/internal/armcount": {"quant", "kernels/internal/armcount/emulator"},
+	"internal/licenses/gen":      nil,
+	"internal/durable/crashtest": {"internal/durable"},
+	"internal/noise":             nil,
+	"fp":                         {"internal/cpu", "github.com/x448/float16"},
+	"kernels":                    {"fp", "internal/cpu", "internal/noise", "internal/parallel", "kernels/internal/coef"},
+	"kernels/i8":                 {"kernels"},
+	"kernels/fixed":              {"fp", "internal/cpu"},
+	"kernels/kerneltest":         {"kernels", "kernels/internal/peak", "internal/cpu", "golang.org/x/sys", "github.com/stretchr/testify"},
+	"kernels/bench":              {"kernels/i8", "kernels/fixed", "kernels/internal/peak"},
+	"kernels/internal/coef":      nil,
+	"kernels/internal/peak":      {"internal/cpu"},
+	"kernels/internal/asmgen":    {"kernels/internal/coef"},
+	"kernels/internal/armmodel":  {"quant", "jepa", "kernels/internal/armcount/emulator"},
+	"kernels/internal/armcount":  {"quant", "kernels/internal/armcount/emulator"},
 
 	"kernels/internal/armcount/emulator": nil,
 
 	"vit/pixels/jpeg": nil,
 	"vit/pixels":      {"vit/pixels/jpeg", "golang.org/x/image", "github.com/bep/imagemeta"},
 	"vit":             {"kernels", "kernels/i8", "fp", "internal/*"},
-	"vit/heads":       {"vit", "kernels"},
+	"vit/heads":       {"vit", "vit/pixels", "kernels", "fp", "internal/*"},
 
-	"jepa/optim":  {"kernels", "fp"},
-	"jepa/data":   {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
-	"jepa":        {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
-	"jepa/probe":  {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
-	"jepa/report": {"jepa", "jepa/data", "vit", "vit/pixels", "kernels", "fp", "internal/*"},
+	"jepa/optim":   {"kernels", "fp"},
+	"jepa/data":    {"fp", "vit/pixels", "internal/rng", "internal/parallel", "github.com/edsrzf/mmap-go"},
+	"jepa":         {"vit", "jepa/data", "jepa/optim", "kernels", "internal/*"},
+	"jepa/probe":   {"vit", "jepa/optim", "kernels", "gonum.org/v1/gonum"},
+	"jepa/metrics": {"fp"},
+	"jepa/labels":  {"vit/pixels", "go.yaml.in/yaml/v3"},
+	"jepa/tune":    {"vit/heads", "jepa/data", "jepa/labels", "jepa/metrics", "jepa/optim", "kernels", "fp", "internal/*"},
+	"jepa/report":  {"jepa", "jepa/data", "jepa/tune", "vit/heads", "vit", "vit/pixels", "kernels", "fp", "internal/*"},
 
 	"device": {"internal/cpu", "golang.org/x/sys"},
-	"quant":  {"vit", "kernels", "kernels/i8", "kernels/fixed", "fp", "internal/*"},
+	"quant":  {"vit", "vit/heads", "kernels", "kernels/i8", "kernels/fixed", "fp", "internal/*"},
 
 	"quant/bench":          {"quant"},
 	"quant/bench/plain":    {"vit", "golang.org/x/image", "gonum.org/v1/gonum"},
 	"quant/bench/pictures": nil,
 
-	"cmd/edge-embed":         {"vit", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/edsrzf/mmap-go"},
+	"cmd/edge-embed":         {"vit", "vit/heads", "vit/pixels", "quant", "device", "internal/*", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/edsrzf/mmap-go", "golang.org/x/image"},
 	"cmd/edge-train/demoset": {"fp", "internal/rng", "golang.org/x/image"},
 	"cmd/edge-train":         {"*", "cmd/edge-train/demoset", "github.com/spf13/cobra"},
 }
 
 // testOnly are packages that nothing but tests imports.
-var testOnly = []string{"kernels/kerneltest", "kernels/bench", "kernels/internal/peak", "quant/bench", "quant/bench/plain", "quant/bench/pictures", "internal/archtest"}
+var testOnly = []string{"kernels/kerneltest", "kernels/bench", "kernels/internal/peak", "quant/bench", "quant/bench/plain", "quant/bench/pictures", "internal/archtest", "internal/durable/crashtest"}
 
 // TestLayersHaveNoCycle also shows that below ends.
 func TestLayersHaveNoCycle(t *testing.T) {

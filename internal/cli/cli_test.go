@@ -102,6 +102,8 @@ func TestHuman(t *testing.T) {
 	} {
 		require.Equal(t, want, Span(d))
 	}
+	require.Equal(t, "1 other file is no picture", OtherFiles(1))
+	require.Equal(t, "12.3k other files are no pictures", OtherFiles(12345))
 }
 
 func TestPrintable(t *testing.T) {
@@ -290,4 +292,23 @@ func TestIsTerminal(t *testing.T) {
 		defer tty.Close()
 		require.True(t, IsTerminal(tty))
 	}
+}
+
+// A settings file of any content is applied whole or refused with the line, the flags as they were.
+func FuzzApplyConfig(f *testing.F) {
+	for _, text := range []string{
+		"batch: 32\nlr: 1e-3\neval: [a, b]\nquiet: true\nmax-time: 2h\nmemory: 256MiB\n", "batch: &b 4\neval: *b", "lr: 3\nlrr: 1e", "eval: [q]\nbatch: x",
+		"x: &a [*a]\nbatch: 1", "---\n--- 1", "? [batch]\n: {}", "!!null", "*x", "%YAML 1.1\n---\n<<: {batch: 1}", "batch: !!binary aGk=\nlr: .nan\n", "memory: 9999999EiB",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		flags, values := newFlags()
+		before := values()
+		if err := applyConfig(flags, "run.yaml", text); err != nil {
+			require.Equal(t, before, values())
+			require.Contains(t, err.Error(), "run.yaml:")
+			require.Equal(t, ExitUsage, Code(context.Background(), err))
+		}
+	})
 }

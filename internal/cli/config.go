@@ -22,6 +22,10 @@ func ApplyConfig(flags *pflag.FlagSet, file string) error {
 	if err != nil {
 		return Usage(err)
 	}
+	return applyConfig(flags, file, b)
+}
+
+func applyConfig(flags *pflag.FlagSet, file string, b []byte) error {
 	settings, err := parseConfig(flags, b)
 	if err != nil {
 		return Usagef("%s:%w", file, err)

@@ -37,6 +37,14 @@ func Count(n int64) string {
 	return threeDigits(x) + units[unit:unit+1]
 }
 
+// OtherFiles says that a walk met files that are not what it is for, such as notes beside pictures.
+func OtherFiles(n int64) string {
+	if n == 1 {
+		return "1 other file is no picture"
+	}
+	return Count(n) + " other files are no pictures"
+}
+
 func threeDigits(x float64) string {
 	switch a := math.Abs(x); {
 	case a >= 99.95:

@@ -22,25 +22,21 @@ func withWord(name, word string) string {
 // SaveCheckpoint writes dir/name durably and keeps the one before it as PrevName(name). At every instant a complete
 // checkpoint exists under one of the two names, provided that dir/name was complete before (see Recover).
 func SaveCheckpoint(dir, name string, write func(io.Writer) error) error {
-	return saveCheckpoint(disk{}, dir, name, write)
-}
-
-func saveCheckpoint(d fsys, dir, name string, write func(io.Writer) error) error {
 	path := filepath.Join(dir, name)
-	tmp, err := stage(d, path, 0o666, write)
+	tmp, err := stage(path, 0o666, write)
 	if err != nil {
 		return err
 	}
 	// The new file is on the disk before the old one loses its name.
-	err = d.rename(path, filepath.Join(dir, PrevName(name)))
+	err = system.Rename(path, filepath.Join(dir, PrevName(name)))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = d.rename(tmp, path)
+		err = system.Rename(tmp, path)
 	}
 	if err != nil {
-		d.remove(tmp)
+		_ = system.Remove(tmp)
 		return err
 	}
-	return d.syncDir(dir)
+	return system.SyncDir(dir)
 }
 
 // LoadNewest returns the path of the newest checkpoint that validate accepts. It only reads, so it may run beside a
@@ -78,19 +74,15 @@ func newest(dir, name string, validate func(path string) error) (path string, re
 // the reasons why a newer checkpoint was passed over. That one is renamed to name with ".damaged" put in, so that the
 // next save does not push the good one out with it.
 func Recover(dir, name string, validate func(path string) error) (path string, refused []error, err error) {
-	return recoverDir(disk{}, dir, name, validate)
-}
-
-func recoverDir(d fsys, dir, name string, validate func(path string) error) (path string, refused []error, err error) {
-	if err := sweep(d, dir); err != nil {
+	if err := Sweep(dir); err != nil {
 		return "", nil, err
 	}
 	path, refused, err = newest(dir, name, validate)
 	if err != nil || len(refused) == 0 {
 		return path, refused, err
 	}
-	if err := d.rename(filepath.Join(dir, name), filepath.Join(dir, withWord(name, "damaged"))); err != nil {
+	if err := system.Rename(filepath.Join(dir, name), filepath.Join(dir, withWord(name, "damaged"))); err != nil {
 		return "", refused, err
 	}
-	return path, refused, d.syncDir(dir)
+	return path, refused, system.SyncDir(dir)
 }

@@ -1,4 +1,4 @@
-package durable
+package durable_test
 
 import (
 	"bufio"
@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"edgejepa/internal/durable"
+	"edgejepa/internal/durable/crashtest"
 )
 
 const name = "checkpoint.safetensors"
@@ -55,17 +58,28 @@ func writer(b []byte) func(io.Writer) error {
 	}
 }
 
-// validator stores the step of the accepted file in step.
-func (s *sim) validator(step *uint64) func(string) error {
-	return func(path string) (err error) {
-		node := s.names[path]
-		if node == nil {
-			return fs.ErrNotExist
+// validator stores the step of the accepted file in step; read is os.ReadFile or a simulation's.
+func validator(read func(string) ([]byte, error), step *uint64) func(string) error {
+	return func(path string) error {
+		b, err := read(path)
+		if err == nil {
+			*step, err = stepOf(b)
 		}
-		*step, err = stepOf(node.data)
 		return err
 	}
 }
+
+// on does something on a file system.
+func on(fs durable.FS, do func() error) error {
+	defer durable.Replace(fs)()
+	return do()
+}
+
+func save(fs durable.FS, step uint64, size int) error {
+	return on(fs, func() error { return durable.SaveCheckpoint("run", name, writer(payload(step, size))) })
+}
+
+var errNoSum = errors.New("checksum does not match")
 
 // TestCrashStates cuts the power after every operation of three saves, many times each, recovers, saves again and cuts
 // again. A save that returned is never lost.
@@ -75,20 +89,23 @@ func TestCrashStates(t *testing.T) {
 	for _, journal := range []bool{true, false} {
 		for seed := range uint64(400) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			disk := newSim()
+			disk := crashtest.NewSim("run")
 			var saved, attempted uint64
 			for range 6 { // lives
-				disk.ops, disk.err, disk.failAt, disk.once = 0, errCut, 1+r.IntN(24), false
-				for disk.ops < disk.failAt {
+				disk.Ops, disk.Err, disk.FailAt, disk.Once = 0, errCut, 1+r.IntN(24), false
+				for disk.Ops < disk.FailAt {
 					attempted++
-					if saveCheckpoint(disk, "run", name, writer(payload(attempted, 50))) == nil {
+					if save(disk, attempted, 50) == nil {
 						saved = attempted
 					}
 				}
-				disk = disk.crash(r, journal)
+				disk = disk.Crash(r, journal)
 				states++
 				var step uint64
-				_, _, err := recoverDir(disk, "run", name, disk.validator(&step))
+				err := on(disk, func() error {
+					_, _, err := durable.Recover("run", name, validator(disk.ReadFile, &step))
+					return err
+				})
 				if saved == 0 && errors.Is(err, fs.ErrNotExist) {
 					continue
 				}
@@ -96,7 +113,7 @@ func TestCrashStates(t *testing.T) {
 				require.GreaterOrEqual(t, step, saved, "journal %v seed %d", journal, seed)
 				require.LessOrEqual(t, step, attempted)
 				saved = step
-				for path := range disk.names {
+				for path := range disk.Files() {
 					require.NotContains(t, path, ".tmp")
 				}
 			}
@@ -107,20 +124,20 @@ func TestCrashStates(t *testing.T) {
 
 // TestCrashFindsBadProtocols is the control: without either flush, checkpoints do get lost in the same simulation.
 func TestCrashFindsBadProtocols(t *testing.T) {
-	for what, d := range map[string]func(*sim) fsys{
-		"no file flush":   func(s *sim) fsys { return noSync{s} },
-		"no folder flush": func(s *sim) fsys { return noSyncDir{s} },
+	for what, d := range map[string]func(*crashtest.Sim) durable.FS{
+		"no file flush":   func(s *crashtest.Sim) durable.FS { return noSync{s} },
+		"no folder flush": func(s *crashtest.Sim) durable.FS { return noSyncDir{s} },
 	} {
 		lost := 0
 		for seed := range uint64(200) {
 			r := rand.New(rand.NewPCG(seed, 2))
-			disk := newSim()
+			disk := crashtest.NewSim("run")
 			for step := range uint64(3) {
-				require.NoError(t, saveCheckpoint(d(disk), "run", name, writer(payload(step+1, 50))))
+				require.NoError(t, save(d(disk), step+1, 50))
 			}
-			disk = disk.crash(r, false)
+			disk = disk.Crash(r, false)
 			var step uint64
-			if _, err := LoadNewest("run", name, disk.validator(&step)); err != nil || step != 3 {
+			if _, err := durable.LoadNewest("run", name, validator(disk.ReadFile, &step)); err != nil || step != 3 {
 				lost++
 			}
 		}
@@ -128,20 +145,20 @@ func TestCrashFindsBadProtocols(t *testing.T) {
 	}
 }
 
-type noSync struct{ *sim }
+type noSync struct{ *crashtest.Sim }
 
-func (s noSync) create(path string, perm fs.FileMode) (file, error) {
-	f, err := s.sim.create(path, perm)
+func (s noSync) Create(path string, perm fs.FileMode) (durable.File, error) {
+	f, err := s.Sim.Create(path, perm)
 	return unsynced{f}, err
 }
 
-type unsynced struct{ file }
+type unsynced struct{ durable.File }
 
 func (unsynced) Sync() error { return nil }
 
-type noSyncDir struct{ *sim }
+type noSyncDir struct{ *crashtest.Sim }
 
-func (noSyncDir) syncDir(string) error { return nil }
+func (noSyncDir) SyncDir(string) error { return nil }
 
 // TestSaveFaults fails every operation of a save in every way, once and lastingly. The checkpoint before it survives, the
 // error is told, and the next save after the fault works.
@@ -150,21 +167,21 @@ func TestSaveFaults(t *testing.T) {
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, io.ErrShortWrite} {
 		for _, once := range []bool{true, false} {
 			for at := 1; ; at++ {
-				disk := newSim()
+				disk := crashtest.NewSim("run")
 				for step := range uint64(2) {
-					require.NoError(t, saveCheckpoint(disk, "run", name, writer(payload(step+1, 600<<10))))
+					require.NoError(t, save(disk, step+1, 600<<10))
 				}
-				disk.ops, disk.failAt, disk.once, disk.err = 0, at, once, fault
-				disk.short = fault == io.ErrShortWrite
-				err := saveCheckpoint(disk, "run", name, writer(payload(3, 600<<10)))
-				if disk.ops < at {
+				disk.Ops, disk.FailAt, disk.Once, disk.Err = 0, at, once, fault
+				disk.Short = fault == io.ErrShortWrite
+				err := save(disk, 3, 600<<10)
+				if disk.Ops < at {
 					require.NoError(t, err)
 					break // the save has fewer operations
 				}
 				points++
-				disk.failAt = 0
+				disk.FailAt = 0
 				var step uint64
-				_, lerr := LoadNewest("run", name, disk.validator(&step))
+				_, lerr := durable.LoadNewest("run", name, validator(disk.ReadFile, &step))
 				require.NoError(t, lerr)
 				if err == nil {
 					t.Fatalf("operation %d failed with %v and the save said nothing", at, fault)
@@ -172,12 +189,12 @@ func TestSaveFaults(t *testing.T) {
 				require.ErrorIs(t, err, fault)
 				require.Contains(t, []uint64{2, 3}, step)
 				if once {
-					for path := range disk.names {
+					for path := range disk.Files() {
 						require.NotContains(t, path, ".tmp")
 					}
 				}
-				require.NoError(t, saveCheckpoint(disk, "run", name, writer(payload(4, 10))))
-				_, lerr = LoadNewest("run", name, disk.validator(&step))
+				require.NoError(t, save(disk, 4, 10))
+				_, lerr = durable.LoadNewest("run", name, validator(disk.ReadFile, &step))
 				require.NoError(t, lerr)
 				require.Equal(t, uint64(4), step)
 			}
@@ -186,28 +203,18 @@ func TestSaveFaults(t *testing.T) {
 	require.GreaterOrEqual(t, points, 70)
 }
 
-func diskValidator(step *uint64) func(string) error {
-	return func(path string) error {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			*step, err = stepOf(b)
-		}
-		return err
-	}
-}
-
 func TestCheckpointPair(t *testing.T) {
 	dir := t.TempDir()
 	var step uint64
-	_, err := LoadNewest(dir, name, diskValidator(&step))
+	_, err := durable.LoadNewest(dir, name, validator(os.ReadFile, &step))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, dir)
 	for s := range uint64(3) {
-		require.NoError(t, SaveCheckpoint(dir, name, writer(payload(s+1, 10))))
+		require.NoError(t, durable.SaveCheckpoint(dir, name, writer(payload(s+1, 10))))
 	}
 	newest, prev := filepath.Join(dir, name), filepath.Join(dir, "checkpoint.prev.safetensors")
 	require.Equal(t, []string{prev, newest}, ls(t, dir))
-	path, err := LoadNewest(dir, name, diskValidator(&step))
+	path, err := durable.LoadNewest(dir, name, validator(os.ReadFile, &step))
 	require.NoError(t, err)
 	require.Equal(t, newest, path)
 	require.Equal(t, uint64(3), step)
@@ -215,21 +222,21 @@ func TestCheckpointPair(t *testing.T) {
 	// A damaged newest gives way to the one before it and does not push that out at the next save.
 	require.NoError(t, os.WriteFile(newest, []byte("damaged by the card, long enough for a sum"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".checkpoint.safetensors.0123456789abcdef.tmp"), nil, 0o600))
-	path, refused, err := Recover(dir, name, diskValidator(&step))
+	path, refused, err := durable.Recover(dir, name, validator(os.ReadFile, &step))
 	require.NoError(t, err)
 	require.Equal(t, prev, path)
 	require.Equal(t, uint64(2), step)
 	require.Len(t, refused, 1)
 	require.ErrorContains(t, refused[0], newest+": checksum does not match")
 	require.Equal(t, []string{filepath.Join(dir, "checkpoint.damaged.safetensors"), prev}, ls(t, dir))
-	require.NoError(t, SaveCheckpoint(dir, name, writer(payload(9, 10))))
-	require.NoError(t, diskValidator(&step)(prev))
+	require.NoError(t, durable.SaveCheckpoint(dir, name, writer(payload(9, 10))))
+	require.NoError(t, validator(os.ReadFile, &step)(prev))
 	require.Equal(t, uint64(2), step)
 
 	// Both damaged: an error with both reasons.
 	require.NoError(t, os.WriteFile(newest, nil, 0o600))
 	require.NoError(t, os.WriteFile(prev, nil, 0o600))
-	_, _, err = Recover(dir, name, diskValidator(&step))
+	_, _, err = durable.Recover(dir, name, validator(os.ReadFile, &step))
 	require.ErrorContains(t, err, newest)
 	require.ErrorContains(t, err, prev)
 	require.NotErrorIs(t, err, fs.ErrNotExist)
@@ -251,7 +258,7 @@ func TestMain(m *testing.M) {
 	}
 	first, _ := strconv.ParseUint(os.Getenv("DURABLE_TEST_STEP"), 10, 64)
 	for step := first; ; step++ {
-		if err := SaveCheckpoint(dir, name, writer(payload(step, 100<<10))); err != nil {
+		if err := durable.SaveCheckpoint(dir, name, writer(payload(step, 100<<10))); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -259,7 +266,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestKill kills a process with SIGKILL while it saves, 20 times. What it said it saved is there, and Recover leaves
+// TestKill kills a process with SIGKILL while it saves, 20 times. What it said it saved is there, and durable.Recover leaves
 // nothing else.
 func TestKill(t *testing.T) {
 	if runtime.GOOS == "js" {
@@ -295,7 +302,7 @@ func TestKill(t *testing.T) {
 				temps++
 			}
 		}
-		_, refused, err := Recover(dir, name, diskValidator(&step))
+		_, refused, err := durable.Recover(dir, name, validator(os.ReadFile, &step))
 		require.NoError(t, err)
 		require.Empty(t, refused)
 		require.GreaterOrEqual(t, step, saved)

@@ -36,31 +36,26 @@ func WriteFile(path string, perm fs.FileMode, write func(io.Writer) error) error
 			return writeStream(path, write)
 		}
 	}
-	return replace(disk{}, path, perm, write)
-}
-
-// replace is WriteFile for a destination that is absent or regular.
-func replace(d fsys, path string, perm fs.FileMode, write func(io.Writer) error) error {
-	tmp, err := stage(d, path, perm, write)
+	tmp, err := stage(path, perm, write)
 	if err != nil {
 		return err
 	}
-	return commit(d, tmp, path)
+	return commit(tmp, path)
 }
 
 // commit gives the staged file tmp its name.
-func commit(d fsys, tmp, path string) error {
-	if err := d.rename(tmp, path); err != nil {
-		d.remove(tmp)
+func commit(tmp, path string) error {
+	if err := system.Rename(tmp, path); err != nil {
+		_ = system.Remove(tmp)
 		return err
 	}
-	return d.syncDir(filepath.Dir(path))
+	return system.SyncDir(filepath.Dir(path))
 }
 
 // stage writes a complete, flushed temporary file beside path and returns its name. On error none is left.
-func stage(d fsys, path string, perm fs.FileMode, write func(io.Writer) error) (string, error) {
+func stage(path string, perm fs.FileMode, write func(io.Writer) error) (string, error) {
 	tmp := tempName(path)
-	f, err := d.create(tmp, perm)
+	f, err := system.Create(tmp, perm)
 	if err != nil {
 		return "", cannotWrite(path, tmp, err)
 	}
@@ -68,10 +63,10 @@ func stage(d fsys, path string, perm fs.FileMode, write func(io.Writer) error) (
 	defer func() { // also when write panics
 		if !complete {
 			f.Close()
-			d.remove(tmp)
+			_ = system.Remove(tmp)
 		}
 	}()
-	w := bufio.NewWriterSize(f, 256<<10)
+	w := bufio.NewWriterSize(counted{f}, 256<<10)
 	err = write(w)
 	if err == nil {
 		err = w.Flush()
@@ -123,17 +118,15 @@ var tempPattern = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
 // Sweep removes the temporary files that killed writers left in dir. Hold the Lock of dir: the temporary file of a live
 // writer looks the same.
-func Sweep(dir string) error { return sweep(disk{}, dir) }
-
-func sweep(d fsys, dir string) error {
-	names, err := d.list(dir)
+func Sweep(dir string) error {
+	names, err := system.List(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range names {
 		if tempPattern.MatchString(name) {
-			if err := d.remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := Remove(filepath.Join(dir, name)); err != nil {
 				errs = append(errs, err)
 			}
 		}

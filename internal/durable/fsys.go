@@ -1,30 +1,63 @@
 package durable
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 )
 
-// fsys is the little of a file system that saving needs, so that tests can put one in its place that fails and crashes.
-type fsys interface {
-	create(path string, perm fs.FileMode) (file, error) // a new file; it must not exist
-	rename(from, to string) error                       // replaces to
-	remove(path string) error
-	syncDir(path string) error // after it, the renames in the folder survive a power cut
-	list(path string) ([]string, error)
+// FS is what of a file system writing needs. Everything that this package writes goes through one, so that tests can put
+// one in its place that fails, or loses power.
+type FS interface {
+	Create(path string, perm fs.FileMode) (File, error) // a new file; it must not exist
+	Append(path string, perm fs.FileMode) (Log, error)  // a file to add to, created when absent
+	Rename(from, to string) error                       // replaces to
+	Remove(path string) error
+	SyncDir(path string) error // after it, what was renamed, created and removed in the folder survives a power cut
+	List(path string) ([]string, error)
 }
 
-type file interface {
+// File is a file being written.
+type File interface {
 	io.Writer
 	Sync() error
 	Close() error
 }
 
-// disk is the real file system.
-type disk struct{}
+// Log is a file being added to.
+type Log interface {
+	File
+	io.ReaderAt
+	Size() (int64, error)
+	Truncate(size int64) error
+}
 
-func (disk) create(path string, perm fs.FileMode) (file, error) {
+var system FS = Disk{}
+
+// Replace puts d in the place of the disk until restore is called. It is for tests, which then write nothing else at that time.
+func Replace(d FS) (restore func()) {
+	before := system
+	system = d
+	return func() { system = before }
+}
+
+// Remove removes a file; that it is absent is no error. It may be back after a power cut, unless SyncDir comes before.
+func Remove(path string) error {
+	if err := system.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// SyncDir makes what was removed from a folder stay removed.
+func SyncDir(path string) error { return system.SyncDir(path) }
+
+// Disk is the real file system.
+type Disk struct{}
+
+// Create is that of FS.
+func (Disk) Create(path string, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return nil, err
@@ -32,11 +65,33 @@ func (disk) create(path string, perm fs.FileMode) (file, error) {
 	return f, nil
 }
 
-func (disk) rename(from, to string) error { return os.Rename(from, to) }
+// Append is that of FS.
+func (Disk) Append(path string, perm fs.FileMode) (Log, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, perm)
+	if err != nil {
+		return nil, err
+	}
+	return diskLog{f}, nil
+}
 
-func (disk) remove(path string) error { return os.Remove(path) }
+type diskLog struct{ *os.File }
 
-func (disk) list(path string) ([]string, error) {
+func (l diskLog) Size() (int64, error) {
+	info, err := l.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Rename is that of FS.
+func (Disk) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove is that of FS.
+func (Disk) Remove(path string) error { return os.Remove(path) }
+
+// List is that of FS.
+func (Disk) List(path string) ([]string, error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -2,5 +2,5 @@
 
 package durable
 
-// syncDir does nothing: these systems give no way to flush a folder.
-func (disk) syncDir(string) error { return nil }
+// SyncDir does nothing: these systems give no way to flush a folder.
+func (Disk) SyncDir(string) error { return nil }

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-func (disk) syncDir(path string) error {
+// SyncDir is that of FS.
+func (Disk) SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err

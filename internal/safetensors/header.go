@@ -30,6 +30,9 @@ func parseHeader(header []byte, size int64) (*layout, error) {
 		if _, dup := l.index[name]; dup {
 			return badTensor(name, "name occurs twice")
 		}
+		if len(l.entries) == maxCount {
+			return badFormat("more than %d tensors", maxCount)
+		}
 		if name == "" {
 			return badFormat("tensor %d has an empty name", len(l.entries))
 		}

@@ -22,6 +22,7 @@ import (
 
 const (
 	maxHeader = 16 << 20      // bytes; 20 000 tensors need about 1.3 MB
+	maxCount  = 1 << 16       // tensors: a list of empty ones takes several times its text
 	maxRank   = 8             // dimensions
 	maxDim    = math.MaxInt32 // so that a file loads on 32-bit machines or nowhere
 	maxName   = 1024          // bytes

@@ -122,6 +122,10 @@ func TestRefused(t *testing.T) {
 	w := func(entry string) string { return `{"w":{` + entry + `}}` }
 	const good = `"dtype":"U8","shape":[1],"data_offsets":[0,1]`
 	deep := strings.Repeat("[", 100_000)
+	var many strings.Builder
+	for i := range maxCount + 1 {
+		fmt.Fprintf(&many, `,"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, i)
+	}
 	for _, c := range []struct{ header, reason string }{
 		{`{"__metadata__":` + deep, "where { to open __metadata__"},
 		{`{"w":` + strings.Repeat(`{"a":`, 20_000), `unknown field "a"`},
@@ -156,6 +160,7 @@ func TestRefused(t *testing.T) {
 		{`{"w":{` + good + "}}\n", "only spaces may follow"},
 		{`{"w":{` + good + `}}{}`, "only spaces may follow"},
 		{`{"w":{` + good + `}`, "header ends where"},
+		{"{" + many.String()[1:] + "}", "more than 65536 tensors"},
 		{`{"w" {` + good + `}}`, "where : after a name"},
 	} {
 		_, err := Parse(build(c.header, []byte{7}))

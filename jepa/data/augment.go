@@ -15,6 +15,8 @@ type AugmentOptions struct {
 	CropScale  [2]float64 // share of the picture's area, drawn uniformly; zero means [0.3, 1]
 	CropAspect [2]float64 // width over height, drawn uniformly in its logarithm; zero means [3/4, 4/3]
 	Flip       bool       // mirror every second picture
+	FlipY      bool       // and turn every second one upside down
+	Stretch    bool       // CropAspect is beside that of the picture, so that a crop of scale 1 is all of it
 	Jitter     float64    // strength of changes of brightness, contrast and saturation, 0 to 1; see jitter
 	Mean, Std  [3]float32
 }
@@ -33,7 +35,7 @@ func (o AugmentOptions) withDefaults() AugmentOptions {
 // Augmenter makes model inputs from pictures at random. It keeps its buffers and is not for concurrent use: make one a
 // worker.
 type Augmenter struct {
-	size      int
+	w, h      int
 	options   AugmentOptions
 	logAspect [2]float64
 	resizer   pixels.Resizer
@@ -42,12 +44,15 @@ type Augmenter struct {
 }
 
 // NewAugmenter returns an augmenter for inputs of size by size pixels.
-func NewAugmenter(size int, o AugmentOptions) *Augmenter {
+func NewAugmenter(size int, o AugmentOptions) *Augmenter { return NewAugmenterAt(size, size, o) }
+
+// NewAugmenterAt returns one for inputs of h by w pixels. CropAspect is then that of the crop as it is in the picture.
+func NewAugmenterAt(h, w int, o AugmentOptions) *Augmenter {
 	o = o.withDefaults()
 	return &Augmenter{
-		size: size, options: o,
+		w: w, h: h, options: o,
 		logAspect: [2]float64{fp.Log(o.CropAspect[0]), fp.Log(o.CropAspect[1])},
-		pre:       pixels.NewPreprocessor(pixels.Spec{Size: size, Mean: o.Mean, Std: o.Std}),
+		pre:       pixels.NewPreprocessor(pixels.Spec{Size: h, Width: w, Mean: o.Mean, Std: o.Std}),
 	}
 }
 
@@ -59,18 +64,34 @@ const viewBit = 48
 // epoch, index and the number of the view.
 func (a *Augmenter) Augment(dst []float32, img pixels.Image, seed, epoch, index uint64) {
 	for v := range a.options.Views {
-		s := rng.New(seed, rng.PurposeCrop, epoch, index|uint64(v)<<viewBit)
-		box := a.box(&s, img.W, img.H)
-		a.resizer.Resize(&a.crop, img, box, a.size, a.size, pixels.Bilinear)
-		if a.options.Flip && s.Uint64()>>63 == 1 {
-			mirror(a.crop)
-		}
-		if a.options.Jitter > 0 {
-			jitter(&s, a.crop.Pix, a.options.Jitter)
-		}
-		n := 3 * a.size * a.size
-		a.pre.Normalize(dst[v*n:(v+1)*n], a.crop)
+		n := 3 * a.h * a.w
+		a.View(dst[v*n:(v+1)*n], img, seed, epoch, index|uint64(v)<<viewBit)
 	}
+}
+
+// View is what an augmenter did to a picture but for its colours: where labels go.
+type View struct {
+	Box        pixels.Box // the part of the picture that was scaled to the input
+	Mirrored   bool       // left and right exchanged after that
+	UpsideDown bool
+}
+
+// View writes one crop to dst [3, h, w], as Augment does.
+func (a *Augmenter) View(dst []float32, img pixels.Image, seed, epoch, index uint64) View {
+	s := rng.New(seed, rng.PurposeCrop, epoch, index)
+	v := View{Box: a.box(&s, img.W, img.H)}
+	a.resizer.Resize(&a.crop, img, v.Box, a.w, a.h, pixels.Bilinear)
+	if v.Mirrored = a.options.Flip && s.Uint64()>>63 == 1; v.Mirrored {
+		mirror(a.crop)
+	}
+	if v.UpsideDown = a.options.FlipY && s.Uint64()>>63 == 1; v.UpsideDown {
+		turnOver(a.crop)
+	}
+	if a.options.Jitter > 0 {
+		jitter(&s, a.crop.Pix, a.options.Jitter)
+	}
+	a.pre.Normalize(dst, a.crop)
+	return v
 }
 
 // box draws a crop with whole pixels as edges. Ten draws of area and aspect are tried for one that fits; failing that
@@ -80,6 +101,9 @@ func (a *Augmenter) box(s *rng.Source, w, h int) pixels.Box {
 	for range 10 {
 		target := float64(area * between(s, a.options.CropScale))
 		aspect := fp.Exp(between(s, a.logAspect))
+		if a.options.Stretch {
+			aspect *= float64(w) / float64(h)
+		}
 		cw := int(math.RoundToEven(math.Sqrt(target * aspect)))
 		ch := int(math.RoundToEven(math.Sqrt(target / aspect)))
 		if 0 < cw && cw <= w && 0 < ch && ch <= h {
@@ -87,6 +111,9 @@ func (a *Augmenter) box(s *rng.Source, w, h int) pixels.Box {
 		}
 	}
 	cw, ch := w, h
+	if a.options.Stretch {
+		return boxAt(0, 0, w, h)
+	}
 	if aspect := float64(w) / float64(h); aspect < a.options.CropAspect[0] {
 		ch = min(h, int(math.RoundToEven(float64(w)/a.options.CropAspect[0])))
 	} else if aspect > a.options.CropAspect[1] {
@@ -110,6 +137,16 @@ func mirror(m pixels.Image) {
 		for l, r := 0, 3*(m.W-1); l < r; l, r = l+3, r-3 {
 			a, b := row[l:][:3], row[r:][:3]
 			a[0], a[1], a[2], b[0], b[1], b[2] = b[0], b[1], b[2], a[0], a[1], a[2]
+		}
+	}
+}
+
+// turnOver swaps top and bottom.
+func turnOver(m pixels.Image) {
+	for l, r := 0, m.H-1; l < r; l, r = l+1, r-1 {
+		top, bottom := m.Pix[3*m.W*l:][:3*m.W], m.Pix[3*m.W*r:][:3*m.W]
+		for i, v := range top {
+			top[i], bottom[i] = bottom[i], v
 		}
 	}
 }

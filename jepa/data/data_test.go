@@ -144,12 +144,14 @@ func TestUnreadablePictures(t *testing.T) {
 	put(t, dir, "001.png", []byte("\x89PNG\r\n\x1a\n broken"))
 	put(t, dir, "002.png", []byte("\x89PNG\r\n\x1a\n broken too"))
 	put(t, dir, "page.jpg", []byte("<html>"))
+	put(t, dir, "notes.txt", []byte("a word"))
 	var told []string
 	s := open(t, Options{OnSkip: func(err error) { told = append(told, err.Error()) }}, dir) // not safe for concurrent use: the race detector watches
 	require.Len(t, told, 1, "what the walk passes over is told by Open")
 	batches := stream(t, s, LoaderOptions{Batch: 5, Seed: 7, Workers: 3}, 6)
 	require.Len(t, told, 3, "each once, though met in each epoch")
 	require.Equal(t, 3, s.Skipped())
+	require.EqualValues(t, 1, s.Others())
 	all := strings.Join(told, "\n")
 	require.Contains(t, all, "001.png: PNG: ")
 	require.Contains(t, all, "002.png: PNG: ")
@@ -182,24 +184,6 @@ func TestNothingReadable(t *testing.T) {
 	require.ErrorContains(t, err, "no pictures under")
 	_, err = Open([]string{dir}, Options{})
 	require.ErrorContains(t, err, "image size")
-}
-
-func TestLabels(t *testing.T) {
-	dir := t.TempDir()
-	for _, n := range []string{"dog/1.png", "cat/2.png", "cat/deep/3.png", "ant/4.png"} {
-		put(t, dir, n, draw(t, 1, 9, 9))
-	}
-	s := open(t, Options{Labelled: true}, dir)
-	require.Equal(t, []string{"ant", "cat", "dog"}, s.Classes())
-	require.Equal(t, []int{0, 1, 1, 2}, s.Labels())
-	require.Equal(t, 4, s.Len())
-	require.True(t, strings.HasSuffix(s.Paths()[1], "2.png"))
-
-	_, err := Open([]string{filepath.Join(dir, "dog")}, Options{ImageSize: size, Labelled: true})
-	require.ErrorContains(t, err, "lies in no class folder")
-	put(t, dir, "one/only/1.png", draw(t, 1, 9, 9))
-	_, err = Open([]string{filepath.Join(dir, "one")}, Options{ImageSize: size, Labelled: true})
-	require.ErrorContains(t, err, "two sub-folders")
 }
 
 // Large pictures are scaled down once, by Pillow's arithmetic; small ones are left alone.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"syscall"
+	"time"
 
 	"edgejepa/vit/pixels"
 )
@@ -31,7 +33,7 @@ func (s *Set) Picture(i int) (pixels.Image, error) {
 	} else if img != nil {
 		return *img, nil
 	}
-	img, err := pixels.Load(s.paths[i], s.options.Limits)
+	img, err := s.load(s.paths[i])
 	if err != nil {
 		if s.kept[i].CompareAndSwap(nil, &unreadable) {
 			s.skip(err)
@@ -41,6 +43,35 @@ func (s *Set) Picture(i int) (pixels.Image, error) {
 	img = s.reduce(img)
 	s.keep(i, img)
 	return img, nil
+}
+
+// load reads a picture. An error of the disk or the network, or of a process that has too much open, may pass: it is tried
+// again a few times, since what a run learns must not depend on that. Other errors are the picture's own.
+func (s *Set) load(path string) (img pixels.Image, err error) {
+	for _, pause := range pauses {
+		if img, err = readPicture(path, s.options.Limits); err == nil || !passing(err) {
+			return img, err
+		}
+		time.Sleep(pause)
+	}
+	return readPicture(path, s.options.Limits)
+}
+
+// readPicture is pixels.Load; tests have one that fails.
+var readPicture = pixels.Load
+
+// pauses are those between tries to read a picture.
+var pauses = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second}
+
+// passing says whether an error may be another one, or none, when the picture is read again.
+func passing(err error) bool {
+	for _, e := range []error{syscall.EIO, syscall.EAGAIN, syscall.EINTR, syscall.EBUSY, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE,
+		syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // reduce scales a picture down to keepFactor times the image size, if its shorter side is over that.

@@ -50,8 +50,8 @@ func (s scale) at(v float64) float64 {
 	return (v - s.lo) / (s.hi - s.lo)
 }
 
-// finite reports whether a value can be drawn.
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+// finite reports whether a value can be drawn: it is none near the largest numbers, with which an axis would end beyond.
+func finite(v float64) bool { return math.Abs(v) <= 1e300 }
 
 // scaleOf fits a scale and its ticks to the curves' values. ok is false if there is none.
 func (c *chart) scaleOf(lines []Line) (s scale, ticks []float64, ok bool) {

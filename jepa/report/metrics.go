@@ -32,19 +32,25 @@ type Line struct {
 	Consistency       float64 `json:"consistency"`
 	ConsistencyRandom float64 `json:"consistency_random"`
 	Best              string  `json:"best"` // the figure by which the best encoder was kept at this step
+
+	Task struct {
+		Figure float64 `json:"figure"` // percent, see tune.Figures
+	} `json:"figures"` // of a tuning, after an evaluation
 }
 
 func emptyLine() Line {
 	nan := math.NaN()
-	return Line{
+	l := Line{
 		Epoch: nan, Loss: nan, Regulariser: nan, LR: nan, GradNorm: nan, ImagesPerSecond: nan, FeatureStd: nan, RankMe: nan, Temperature: nan,
 		Rested: nan, KNN: nan, Linear: nan, KNNRandom: nan, LinearRandom: nan, Consistency: nan, ConsistencyRandom: nan,
 	}
+	l.Task.Figure = nan
+	return l
 }
 
 // judged says that the line has figures that come seldom, and is not one of many alike.
 func (l *Line) judged() bool {
-	return !math.IsNaN(l.KNN) || !math.IsNaN(l.Consistency) || l.Best != ""
+	return !math.IsNaN(l.KNN) || !math.IsNaN(l.Task.Figure) || !math.IsNaN(l.Consistency) || l.Best != ""
 }
 
 // mostLines is how many lines a report shows at most, judged ones aside.
@@ -64,17 +70,25 @@ func ReadMetrics(path string) ([]Line, error) {
 	return readLines(f)
 }
 
+// longestLine is how long a line may be: one that has no end is passed over, and takes no memory.
+const longestLine = 1 << 20
+
 func readLines(r io.Reader) ([]Line, error) {
 	var t thinner
-	for b := bufio.NewReader(r); ; {
-		text, err := b.ReadBytes('\n')
-		if l := emptyLine(); err == nil && json.Unmarshal(text, &l) == nil {
+	whole := true // text begins where a line does
+	for b := bufio.NewReaderSize(r, longestLine); ; {
+		text, err := b.ReadSlice('\n')
+		if l := emptyLine(); err == nil && whole && json.Unmarshal(text, &l) == nil {
 			t.add(l)
 		}
-		if err == io.EOF {
+		switch err {
+		case nil:
+			whole = true
+		case bufio.ErrBufferFull:
+			whole = false
+		case io.EOF:
 			return t.lines(), nil
-		}
-		if err != nil {
+		default:
 			return nil, err
 		}
 	}

@@ -65,24 +65,37 @@ func Policy() string {
 // Write writes the page.
 func (p *Page) Write(w io.Writer) error {
 	m := &markup{w: w}
+	shell{p.Name, p.Program, p.Live, p.Written}.write(m, func() {
+		p.head(m)
+		p.warnings(m)
+		p.howToRead(m)
+		p.curves(m)
+		p.sights(m)
+		table(m, p.Lines, p.charts())
+	})
+	return m.err
+}
+
+// shell is what is around every page.
+type shell struct {
+	name, program string
+	live          bool
+	written       time.Time
+}
+
+func (f shell) write(m *markup, body func()) {
 	live := literal("")
-	if p.Live {
+	if f.live {
 		live = ` data-live`
 	}
 	m.put("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"%s\">\n", Policy())
 	m.put("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n")
 	m.put("<title>%s · edgejepa</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n%s</style>\n</head>\n<body>\n<main id=\"report\" data-version=\"%d\"%s>\n",
-		p.Name, literal(css), p.Written.UnixMilli(), live)
-	p.head(m)
-	p.warnings(m)
-	p.howToRead(m)
-	p.curves(m)
-	p.sights(m)
-	p.table(m)
+		f.name, literal(css), f.written.UnixMilli(), live)
+	body()
 	m.put("<footer>%s · written %s · every figure is in <code>metrics.jsonl</code> beside this file</footer>\n</main>\n",
-		p.Program, p.Written.UTC().Format("2006-01-02 15:04:05 UTC"))
+		f.program, f.written.UTC().Format("2006-01-02 15:04:05 UTC"))
 	m.put("<script>%s</script>\n</body>\n</html>\n", literal(script))
-	return m.err
 }
 
 // lastLine is the newest line.
@@ -93,33 +106,51 @@ func (p *Page) lastLine() Line {
 	return emptyLine()
 }
 
+// far says what run a page is of and how far that is.
+type far struct {
+	name        string
+	step, steps int
+	live        bool
+	left        time.Duration
+	lines       []Line
+}
+
+func (p far) write(m *markup) {
+	done := float64(p.step) / float64(max(p.steps, 1))
+	state := literal("stopped")
+	switch {
+	case p.live:
+		state = "training"
+	case p.step >= p.steps:
+		state = "finished"
+	}
+	m.put("<p class=\"state %s\">%s</p>\n<h1>%s</h1>\n", state, state, p.name)
+	m.put("<div class=\"bar\" role=\"progressbar\" aria-label=\"steps done\" aria-valuemin=\"0\" aria-valuemax=\"%d\" aria-valuenow=\"%d\"><i style=\"width:%.1f%%\"></i></div>\n",
+		p.steps, p.step, 100*min(done, 1))
+	m.put("<p class=\"progress\">step <b>%s</b> of %s", cli.Count(int64(p.step)), cli.Count(int64(p.steps)))
+	if epoch := (curve{at: func(l *Line) float64 { return l.Epoch }}).last(p.lines); finite(epoch) {
+		m.put(" · epoch %s", figure(epoch))
+	}
+	if p.live && p.left > 0 {
+		m.put(" · <b>%s</b> left", cli.Span(p.left))
+	}
+	m.put("</p>\n")
+}
+
+// fact is a line of what a run is.
+func (m *markup) fact(name literal, format literal, args ...any) {
+	m.put("<div><dt>%s</dt><dd>", name)
+	m.put(format, args...)
+	m.put("</dd></div>\n")
+}
+
 // head says what run this is and how far it is.
 func (p *Page) head(m *markup) {
 	c := p.Config
-	done := float64(p.Step) / float64(max(c.Steps, 1))
-	state := literal("stopped")
-	switch {
-	case p.Live:
-		state = "training"
-	case p.Step >= c.Steps:
-		state = "finished"
-	}
-	m.put("<header>\n<p class=\"state %s\">%s</p>\n<h1>%s</h1>\n", state, state, p.Name)
-	m.put("<div class=\"bar\" role=\"progressbar\" aria-label=\"steps done\" aria-valuemin=\"0\" aria-valuemax=\"%d\" aria-valuenow=\"%d\"><i style=\"width:%.1f%%\"></i></div>\n",
-		c.Steps, p.Step, 100*min(done, 1))
-	m.put("<p class=\"progress\">step <b>%s</b> of %s", cli.Count(int64(p.Step)), cli.Count(int64(c.Steps)))
-	if epoch := (curve{at: func(l *Line) float64 { return l.Epoch }}).last(p.Lines); finite(epoch) {
-		m.put(" · epoch %s", figure(epoch))
-	}
-	if p.Live && p.Left > 0 {
-		m.put(" · <b>%s</b> left", cli.Span(p.Left))
-	}
-	m.put("</p>\n<dl class=\"facts\">\n")
-	fact := func(name literal, format literal, args ...any) {
-		m.put("<div><dt>%s</dt><dd>", name)
-		m.put(format, args...)
-		m.put("</dd></div>\n")
-	}
+	m.put("<header>\n")
+	far{p.Name, p.Step, c.Steps, p.Live, p.Left, p.Lines}.write(m)
+	m.put("<dl class=\"facts\">\n")
+	fact := m.fact
 	e := c.Encoder
 	fact("pictures", "%s", cli.Count(int64(p.Pictures)))
 	fact("objective", "%s", c.Objective.String())
@@ -207,7 +238,7 @@ func (p *Page) curves(m *markup) {
 	if math.IsNaN((curve{at: func(l *Line) float64 { return l.KNN }}).last(p.Lines)) {
 		m.put("<p class=\"none\">There are no labels to judge by. <code>--eval FOLDER</code>, with one sub-folder a class, adds k-NN and a linear probe beside the untrained network.</p>\n")
 	}
-	p.data(m, charts)
+	values(m, p.Lines, charts)
 	m.put("</section>\n")
 }
 
@@ -255,20 +286,20 @@ func positive(v float64) float64 {
 	return math.NaN()
 }
 
-// data is what the script reads values from when a curve is pointed at.
-func (p *Page) data(m *markup, charts []chart) {
+// values is what the script reads values from when a curve is pointed at.
+func values(m *markup, lines []Line, charts []chart) {
 	columns := map[string][]any{}
-	for i := range p.Lines {
-		columns["step"] = append(columns["step"], p.Lines[i].Step)
+	for i := range lines {
+		columns["step"] = append(columns["step"], lines[i].Step)
 	}
 	for _, c := range charts {
 		for _, k := range c.curves {
-			if !finite(k.last(p.Lines)) {
+			if !finite(k.last(lines)) {
 				continue
 			}
-			for i := range p.Lines {
+			for i := range lines {
 				var v any
-				if f := k.at(&p.Lines[i]); finite(f) {
+				if f := k.at(&lines[i]); finite(f) {
 					v = figure(f)
 				}
 				columns[string(k.key)] = append(columns[string(k.key)], v)
@@ -286,14 +317,14 @@ func (p *Page) data(m *markup, charts []chart) {
 const tableRows = 40
 
 // table is the curves as numbers.
-func (p *Page) table(m *markup) {
-	if len(p.Lines) == 0 {
+func table(m *markup, lines []Line, charts []chart) {
+	if len(lines) == 0 {
 		return
 	}
 	var shown []curve
-	for _, c := range p.charts() {
+	for _, c := range charts {
 		for _, k := range c.curves {
-			if finite(k.last(p.Lines)) {
+			if finite(k.last(lines)) {
 				if k.name == "untrained" || k.name == "found" {
 					k.name = "consistency, " + k.name
 				}
@@ -306,10 +337,10 @@ func (p *Page) table(m *markup) {
 		m.put("<th scope=\"col\">%s</th>", k.name)
 	}
 	m.put("</tr></thead>\n<tbody>\n")
-	n := len(p.Lines)
+	n := len(lines)
 	rows := min(n, tableRows)
 	for r := range rows {
-		l := &p.Lines[(r+1)*n/rows-1]
+		l := &lines[(r+1)*n/rows-1]
 		m.put("<tr><th scope=\"row\">%d</th>", l.Step)
 		for _, k := range shown {
 			m.put("<td>%s</td>", figure(k.at(l)))

@@ -110,7 +110,7 @@ func NewSample(set *data.Set, e *vit.Encoder, pool *parallel.Pool, o SampleOptio
 	return &Sample{
 		options: o, pool: pool, set: set, pass: e.NewPass(pool, sampleBatch),
 		px:    make([]float32, sampleBatch*c.PixelLen()),
-		table: pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Mean: c.Mean, Std: c.Std}),
+		table: pixels.NewPreprocessor(pixels.Spec{Size: c.ImageSize, Width: c.ImageWidth, Mean: c.Mean, Std: c.Std}),
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *Sample) draw() {
 	var small pixels.Image
 	var r pixels.Resizer
 	for i := range n {
-		pixels.CenterCrop(&small, &r, s.picture(s.crops, i), s.tile)
+		pixels.CenterCrop(&small, &r, s.picture(s.crops, i), s.tile, s.tile)
 		paint(sheet, small, i%sheetColumns*s.tile, i/sheetColumns*s.tile)
 	}
 	s.sheet = encodeJPEG(sheet)
@@ -94,7 +94,7 @@ func (s *Sample) draw() {
 func encoded(p pixels.Image, c vit.Config) []byte {
 	var small pixels.Image
 	var r pixels.Resizer
-	pixels.CenterCrop(&small, &r, p, shownSize(c))
+	pixels.CenterCrop(&small, &r, p, shownSize(c), shownSize(c))
 	out := image.NewRGBA(image.Rect(0, 0, small.W, small.H))
 	paint(out, small, 0, 0)
 	return encodeJPEG(out)

@@ -126,6 +126,9 @@ func readHeader(f Format, data []byte) (header, error) {
 			err = checkBMPLength(data, cfg.Width, cfg.Height)
 		}
 	case WebP:
+		if err = checkWebPLength(data); err != nil {
+			break
+		}
 		if cfg, err = webp.DecodeConfig(r); err == nil {
 			perPixel, err = webpBytesPerPixel(data)
 		}
@@ -185,6 +188,23 @@ func checkBMPLength(data []byte, w, h int) error {
 	row := (int64(w)*bits + 31) / 32 * 4
 	if h > 0 && (int64(len(data))-offset)/int64(h) < row {
 		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// checkWebPLength refuses a file that ends amid its pixels or before: the decoder sets memory aside for all that a length
+// claims.
+func checkWebPLength(data []byte) error {
+	for at := 12; at+8 <= len(data); {
+		kind, size := string(data[at:at+4]), uint64(binary.LittleEndian.Uint32(data[at+4:]))
+		at += 8
+		if size > uint64(len(data)-at) {
+			return io.ErrUnexpectedEOF
+		}
+		if kind == "VP8 " || kind == "VP8L" {
+			break
+		}
+		at += int(size + size&1)
 	}
 	return nil
 }

@@ -74,8 +74,8 @@ func TestReducedPicturesKeepTheirPlace(t *testing.T) {
 				require.NoError(t, err)
 				require.Less(t, small.W, whole.W)
 				var want, got Image
-				CenterCrop(&want, &r, whole, side)
-				CenterCrop(&got, &r, small, side)
+				CenterCrop(&want, &r, whole, side, side)
+				CenterCrop(&got, &r, small, side, side)
 				mean := 0.0
 				for i, v := range got.Pix {
 					mean += math.Abs(float64(v)-float64(want.Pix[i])) / float64(len(got.Pix))
@@ -115,7 +115,7 @@ func TestTrimmedPictureIsNotCopied(t *testing.T) {
 	require.Equal(t, 5, img.W)
 	var r Resizer
 	var dst Image
-	CenterCrop(&dst, &r, img, 5)
+	CenterCrop(&dst, &r, img, 5, 5)
 	require.NotEqual(t, img.Pix, dst.Pix)
 	require.Equal(t, Box{X1: 5, Y1: 5}, dst.Bounds())
 	dst = img

@@ -215,15 +215,18 @@ func TestCenterCropIsResizeAndCrop(t *testing.T) {
 	var got, full Image
 	for _, size := range [][2]int{{50, 31}, {31, 50}, {9, 9}, {16, 40}, {200, 17}} {
 		src := noise(10, size[0], size[1])
-		CenterCrop(&got, &r, src, 16)
-		scale := 16 / float64(min(src.W, src.H))
-		w, h := int(math.RoundToEven(float64(src.W)*scale)), int(math.RoundToEven(float64(src.H)*scale))
-		q.Resize(&full, src, src.Bounds(), w, h, Bicubic)
-		want := NewImage(16, 16)
-		for y := range 16 {
-			copy(want.Pix[48*y:48*(y+1)], full.Pix[3*((y+(h-16)/2)*w+(w-16)/2):])
+		for _, crop := range [][2]int{{16, 16}, {24, 8}, {7, 30}} {
+			cw, ch := crop[0], crop[1]
+			CenterCrop(&got, &r, src, cw, ch)
+			scale := max(float64(cw)/float64(src.W), float64(ch)/float64(src.H))
+			w, h := int(math.RoundToEven(float64(src.W)*scale)), int(math.RoundToEven(float64(src.H)*scale))
+			q.Resize(&full, src, src.Bounds(), w, h, Bicubic)
+			want := NewImage(cw, ch)
+			for y := range ch {
+				copy(want.Pix[3*cw*y:3*cw*(y+1)], full.Pix[3*((y+(h-ch)/2)*w+(w-cw)/2):])
+			}
+			require.Equal(t, want, got, "%v of %v", crop, size)
 		}
-		require.Equal(t, want, got, "%v", size)
 	}
 }
 

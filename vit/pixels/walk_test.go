@@ -1,9 +1,13 @@
 package pixels
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,7 +39,7 @@ func plant(t *testing.T, files map[string][]byte) string {
 
 // walk returns the pictures and the errors of a walk, with root cut off.
 func walk(root string, paths ...string) (found, skipped []string) {
-	for path, err := range Walk(paths) {
+	for path, err := range Walk(paths, nil) {
 		if err != nil {
 			skipped = append(skipped, strings.ReplaceAll(filepath.ToSlash(err.Error()), filepath.ToSlash(root)+"/", ""))
 		} else {
@@ -60,6 +64,11 @@ func TestWalkOrderAndChoice(t *testing.T) {
 		"scan.nef: unsupported: camera RAW (convert it first)",
 		"wrong.jpg: not a picture: HTML",
 	}, skipped)
+
+	var others int64
+	for range Walk([]string{root, filepath.Join(root, "notes.txt")}, &others) {
+	}
+	require.EqualValues(t, 3, others, "notes.txt, empty.txt, film.mp4; what is named is reported instead")
 
 	// Arguments keep their order; what is named is visited and reported whatever its name.
 	found, skipped = walk(root, filepath.Join(root, "b.png"), filepath.Join(root, ".hidden.png"), filepath.Join(root, "a"),
@@ -103,7 +112,7 @@ func TestWalkLinkWeb(t *testing.T) {
 func TestWalkStops(t *testing.T) {
 	root := plant(t, map[string][]byte{"a/1.png": aPicture, "a/2.png": aPicture, "b/3.png": aPicture})
 	n := 0
-	for range Walk([]string{root, root}) {
+	for range Walk([]string{root, root}, nil) {
 		if n++; n == 2 {
 			break
 		}
@@ -111,16 +120,72 @@ func TestWalkStops(t *testing.T) {
 	require.Equal(t, 2, n)
 }
 
-func TestWalkClosedFolder(t *testing.T) {
-	if runtime.GOOS == "windows" || os.Getuid() == 0 {
-		t.Skip("folders cannot be closed to this user")
+// A folder of many files takes few bytes beside their names, which come sorted.
+func TestNames(t *testing.T) {
+	const n = 50_000
+	var all names
+	links := map[string]bool{}
+	total := 0
+	for i := range n {
+		name := fmt.Sprintf("%0*d.jpg", 1+i%40, i*7919%n)
+		if i%5 == 0 {
+			name += "/"
+		}
+		links[name] = i%3 == 0
+		all.add(name, links[name])
+		total += len(name)
 	}
-	root := plant(t, map[string][]byte{"a/1.png": aPicture, "b/2.png": aPicture})
-	require.NoError(t, os.Chmod(filepath.Join(root, "a"), 0))
-	defer os.Chmod(filepath.Join(root, "a"), 0o755)
-	found, skipped := walk(root, root)
-	require.Equal(t, []string{"b/2.png"}, found)
-	require.Equal(t, []string{"a: permission denied"}, skipped)
+	held := 8 * cap(all.places)
+	for _, b := range all.blocks {
+		held += cap(b)
+	}
+	require.Less(t, held, total+15*n, "10 each, and what append sets aside")
+	all.sort()
+	require.Len(t, all.places, n)
+	for i, want := range slices.Sorted(maps.Keys(links)) {
+		if name, link := all.entry(all.places[i]); string(name) != want || link != links[want] {
+			t.Fatalf("entry %d is %q, link %v, not %q", i, name, link, want)
+		}
+	}
+}
+
+// What changes between being found and being read, or while a folder is walked, is an error of that file or none.
+func TestWalkChanges(t *testing.T) {
+	picture, err := os.ReadFile(filepath.Join(hostileDir, "png_16bit_gray.png"))
+	require.NoError(t, err)
+	root := plant(t, map[string][]byte{
+		"a.png": picture, "b.png": picture, "c.png": picture, "d.png": picture, "e.png": picture, "f/x.png": picture, "g/y/z.png": picture, "h.png": picture,
+	})
+	path := func(name string) string { return filepath.Join(root, filepath.FromSlash(name)) }
+	changes := map[string]func() error{
+		"a.png": func() error { return os.Remove(path("a.png")) },
+		"b.png": func() error { return os.Truncate(path("b.png"), 60) },
+		"c.png": func() error { return os.WriteFile(path("c.png"), append(picture, make([]byte, 9999)...), 0o644) },
+		"d.png": func() error { return errors.Join(os.Remove(path("d.png")), os.Mkdir(path("d.png"), 0o755)) },
+		"e.png": func() error { return errors.Join(os.RemoveAll(path("f")), os.RemoveAll(path("g/y"))) },
+	}
+	got := map[string]string{}
+	for p, err := range Walk([]string{root}, nil) {
+		name, _ := filepath.Rel(root, p)
+		name = filepath.ToSlash(name)
+		if change := changes[name]; change != nil {
+			require.NoError(t, change())
+		}
+		if err == nil {
+			_, err = Load(p, Limits{})
+		}
+		switch {
+		case err == nil:
+			got[name] = "a picture"
+		case errors.Is(err, fs.ErrNotExist):
+			got[name] = "gone"
+		default:
+			got[name] = strings.TrimPrefix(err.Error(), p+": ")
+		}
+	}
+	require.Equal(t, map[string]string{
+		"a.png": "gone", "b.png": "PNG: invalid format: not enough pixel data", "c.png": "a picture", "d.png": "a folder, not a file", "e.png": "a picture", "f": "gone", "h.png": "a picture",
+	}, got)
 }
 
 func TestLoadNamesTheFileOnce(t *testing.T) {

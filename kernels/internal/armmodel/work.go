@@ -177,7 +177,7 @@ func (w work) write() error {
 	if err != nil {
 		return err
 	}
-	if err := quant.Write(f, q, nil); err != nil {
+	if err := quant.Write(f, q, nil, nil); err != nil {
 		f.Close()
 		return err
 	}

@@ -1,0 +1,139 @@
+package tune
+
+import (
+	"fmt"
+	"sync"
+
+	"edgejepa/jepa/data"
+	"edgejepa/jepa/labels"
+	"edgejepa/vit"
+	"edgejepa/vit/heads"
+	"edgejepa/vit/pixels"
+)
+
+// Examples are labelled pictures: one of the three kinds of labels is there.
+type Examples struct {
+	Paths   []string
+	Classes []string
+	Labels  []int                // classify
+	Masks   *labels.Segmentation // segment
+	Boxes   [][]labels.Box       // detect
+	sizes   []pixels.Size        // segment and detect: of the upright pictures, which labels refer to
+	set     *data.Set
+	masks   []*mask // by picture, once read
+	mu      sync.Mutex
+}
+
+// mask is a class for each pixel.
+type mask struct {
+	w, h int
+	pix  []uint8
+}
+
+// FromClassification takes classified pictures.
+func FromClassification(c *labels.Classification) *Examples {
+	return &Examples{Paths: c.Paths, Classes: c.Classes, Labels: c.Labels}
+}
+
+// FromSegmentation takes pictures with masks.
+func FromSegmentation(s *labels.Segmentation) *Examples {
+	return &Examples{Paths: s.Paths, Classes: s.Classes, Masks: s, sizes: s.Sizes, masks: make([]*mask, len(s.Paths))}
+}
+
+// FromDetection takes pictures with boxes.
+func FromDetection(d *labels.Detection) *Examples {
+	return &Examples{Paths: d.Paths, Classes: d.Classes, Boxes: d.Boxes, sizes: d.Sizes}
+}
+
+// Len is how many pictures there are.
+func (x *Examples) Len() int { return len(x.Paths) }
+
+// Task is what they teach.
+func (x *Examples) Task() heads.Task {
+	switch {
+	case x.Masks != nil:
+		return heads.Segment
+	case x.Boxes != nil:
+		return heads.Detect
+	}
+	return heads.Classify
+}
+
+// Pick returns some of the examples, by their index.
+func (x *Examples) Pick(index []int) *Examples {
+	y := &Examples{Classes: x.Classes}
+	if x.Masks != nil {
+		m := *x.Masks
+		m.Paths, m.Masks, m.Sizes = nil, nil, nil
+		for _, i := range index {
+			m.Paths, m.Masks, m.Sizes = append(m.Paths, x.Masks.Paths[i]), append(m.Masks, x.Masks.Masks[i]), append(m.Sizes, x.Masks.Sizes[i])
+		}
+		y.Masks, y.masks = &m, make([]*mask, len(index))
+	}
+	for _, i := range index {
+		y.Paths = append(y.Paths, x.Paths[i])
+		if x.Labels != nil {
+			y.Labels = append(y.Labels, x.Labels[i])
+		}
+		if x.Boxes != nil {
+			y.Boxes = append(y.Boxes, x.Boxes[i])
+		}
+		if x.sizes != nil {
+			y.sizes = append(y.sizes, x.sizes[i])
+		}
+	}
+	return y
+}
+
+// Open makes the pictures readable for an encoder's inputs, with so much memory for those decoded. skip is told of pictures
+// that turn out to be unreadable; they are left out of what follows.
+func (x *Examples) Open(e vit.Config, limits pixels.Limits, cache int64, skip func(error)) {
+	x.set = data.OpenList(x.Paths, data.Options{ImageSize: max(e.ImageSize, e.Width()), Limits: limits, OnSkip: skip})
+	x.set.Cache(cache)
+}
+
+// maskOf reads the mask of picture i, once.
+func (x *Examples) maskOf(i int) (*mask, error) {
+	x.mu.Lock()
+	m := x.masks[i]
+	x.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	pix, err := x.Masks.Mask(i)
+	if err != nil {
+		return nil, err
+	}
+	s := x.sizes[i]
+	if len(pix) != s.W*s.H {
+		return nil, fmt.Errorf("%s: its mask has %d pixels, not %dx%d", pixels.Printable(x.Paths[i]), len(pix), s.W, s.H)
+	}
+	m = &mask{s.W, s.H, pix}
+	x.mu.Lock()
+	x.masks[i] = m
+	x.mu.Unlock()
+	return m, nil
+}
+
+// Sizes are those of the upright pictures; none of pictures that are classified.
+func (x *Examples) Sizes() []pixels.Size { return x.sizes }
+
+// Counts is how many pictures, pixels or boxes there are of each class [C].
+func (x *Examples) Counts() []int64 {
+	n := make([]int64, len(x.Classes))
+	switch {
+	case x.Masks != nil:
+		return x.Masks.Counts() // of all that Pick chose from
+	case x.Boxes != nil:
+		for _, boxes := range x.Boxes {
+			for _, b := range boxes {
+				n[b.Class]++
+			}
+		}
+	default:
+		for _, y := range x.Labels {
+			n[y]++
+		}
+	}
+	return n
+}
