@@ -37,6 +37,8 @@ func (s *Set) Picture(i int) (pixels.Image, error) {
 	if err != nil {
 		if s.kept[i].CompareAndSwap(nil, &unreadable) {
 			s.skip(err)
+		} else if img := s.kept[i].Load(); img != &unreadable { // another worker could read it
+			return *img, nil
 		}
 		return pixels.Image{}, err
 	}
