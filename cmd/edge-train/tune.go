@@ -337,6 +337,14 @@ func (p *tunePlan) examples(f *tuneFlags, task heads.Task, progress *cli.Progres
 	if p.train, err = r.read(task, f.data, f.split, nil); err != nil {
 		return cli.Usage(err)
 	}
+	if err := p.setAside(f, r, task); err != nil {
+		return err
+	}
+	return cli.Usage(labels.CheckParts(p.train.Part("the pictures to learn from"), p.val.Part("the pictures to judge on"), r.options(nil)))
+}
+
+// setAside finds the pictures to judge on.
+func (p *tunePlan) setAside(f *tuneFlags, r labelReader, task heads.Task) (err error) {
 	if f.val == "" && f.valSplit == "" {
 		y := make([]int32, p.train.Len()) // one class for what is not to be classified
 		for i, l := range p.train.Labels {
@@ -365,11 +373,16 @@ type labelReader struct {
 	problem func(lost bool, err error) // told of what is wrong, and whether a picture or a box was lost by it
 }
 
-// read lists the pictures of a task, whose classes are numbered as in classes, unless those are nil.
-func (r labelReader) read(task heads.Task, path, split string, classes []string) (*tune.Examples, error) {
-	o := labels.Options{Split: split, Classes: classes, Strict: r.strict, OnProblem: func(q *labels.Problem) {
+func (r labelReader) options(classes []string) labels.Options {
+	return labels.Options{Classes: classes, Strict: r.strict, OnProblem: func(q *labels.Problem) {
 		r.problem(strings.Contains(q.Done, "skipped") || strings.Contains(q.Done, "dropped"), q)
 	}}
+}
+
+// read lists the pictures of a task, whose classes are numbered as in classes, unless those are nil.
+func (r labelReader) read(task heads.Task, path, split string, classes []string) (*tune.Examples, error) {
+	o := r.options(classes)
+	o.Split = split
 	switch task {
 	case heads.Classify:
 		c, err := labels.OpenClassification([]string{path}, o)
@@ -570,20 +583,6 @@ func (p *tunePlan) share(f *tuneFlags, here device.Profile) error {
 func (p *tunePlan) describe(f *tuneFlags, progress *cli.Progress) {
 	c := p.config
 	e := c.Encoder
-	for _, part := range []struct {
-		what string
-		x    *tune.Examples
-	}{{"learn from", p.train}, {"judge on", p.val}} {
-		var missing []string
-		for i, n := range part.x.Counts() {
-			if n == 0 {
-				missing = append(missing, c.Head.Classes[i])
-			}
-		}
-		if len(missing) > 0 {
-			progress.Warnf("nothing of class %s is among the pictures to %s", shortList(missing), part.what)
-		}
-	}
 	progress.Infof("%d pictures to learn from, %d to judge on; %d classes: %s", p.train.Len(), p.val.Len(), len(c.Head.Classes), shortList(c.Head.Classes))
 	what := "only the head learns"
 	switch {

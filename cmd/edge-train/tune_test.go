@@ -61,15 +61,15 @@ func TestTuneClassify(t *testing.T) {
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "--force")
 
-	// A part without some of the classes is named before anything is learned.
+	// A part without some of the classes, and one whose pictures are learnt from, is named before anything is learned.
 	part := t.TempDir()
 	for _, c := range f.Classes[:2] {
 		require.NoError(t, os.CopyFS(filepath.Join(part, c.Name), os.DirFS(filepath.Join(pictures, c.Name))))
 	}
 	code, _, stderr = command(t, "tune", "-t", "classify", "-m", run, "-d", pictures, "--val", part, "-o", out+"2", "--dry-run")
 	require.Zero(t, code, stderr)
-	require.Contains(t, stderr, "nothing of class "+f.Classes[2].Name)
-	require.Contains(t, stderr, "among the pictures to judge on")
+	require.Contains(t, stderr, `the pictures to judge on: no picture of class "`+f.Classes[2].Name+`"; it is not judged`)
+	require.Contains(t, stderr, "is also in the pictures to learn from, as ")
 }
 
 // A tuning that is interrupted goes on with --out alone and ends in the same bytes.

@@ -10,50 +10,46 @@ import (
 	"edgejepa/vit/pixels"
 )
 
-// Part is one part of a labelled set: a Classification, Segmentation or Detection.
-type Part interface {
-	Counts() []int64 // [C], what there is of each class
-	pictures() []string
-	classes() []string
-	unit() string
+// Part is one part of a labelled set, as CheckParts looks at it.
+type Part struct {
+	Name    string   // as messages call it
+	Paths   []string // of its pictures
+	Classes []string // [C]
+	Counts  []int64  // [C], what there is of each class
+	Unit    string   // what is counted: picture, pixel, box
 }
 
-func (c *Classification) pictures() []string { return c.Paths }
-func (s *Segmentation) pictures() []string   { return s.Paths }
-func (d *Detection) pictures() []string      { return d.Paths }
-func (c *Classification) classes() []string  { return c.Classes }
-func (s *Segmentation) classes() []string    { return s.Classes }
-func (d *Detection) classes() []string       { return d.Classes }
-func (c *Classification) unit() string       { return "picture" }
-func (s *Segmentation) unit() string         { return "pixel" }
-func (d *Detection) unit() string            { return "box" }
+// mostCopies is how many copies are named one by one.
+const mostCopies = 10
 
 // CheckParts reports what makes figures on a part misleading: a class of which train or judge has nothing, and pictures of
 // judge that are in train, the same file or a copy under any name. Both parts have the same Classes; judge is to be opened
-// with those of train. trainName and judgeName call the parts in the messages.
+// with those of train.
 //
 // Only files of equal length are read. The error is of a file that cannot be read, or with Options.Strict of any problem.
-func CheckParts(train, judge Part, trainName, judgeName string, o Options) error {
-	if !slices.Equal(train.classes(), judge.classes()) {
+func CheckParts(train, judge Part, o Options) error {
+	if !slices.Equal(train.Classes, judge.Classes) {
 		panic("labels: CheckParts: the parts have different classes")
 	}
 	r := &reporter{options: o}
-	learnt, judged := train.Counts(), judge.Counts()
-	for c, name := range train.classes() {
-		for i, n := range []int64{learnt[c], judged[c]} {
-			if n == 0 {
-				part := []string{trainName, judgeName}[i]
-				consequence := []string{"it cannot be learnt", "it is not judged"}[i]
-				r.add(part, 0, "no %s of class %s; %s", train.unit(), quote(name), consequence)
-			}
+	for c, class := range train.Classes {
+		if train.Counts[c] == 0 {
+			r.add(train.Name, 0, "no %s of class %s; it cannot be learnt", train.Unit, quote(class))
+		}
+		if judge.Counts[c] == 0 {
+			r.add(judge.Name, 0, "no %s of class %s; it is not judged", judge.Unit, quote(class))
 		}
 	}
-	pairs, err := Copies(train.pictures(), judge.pictures())
+	pairs, err := Copies(train.Paths, judge.Paths)
 	if err != nil {
 		return err
 	}
-	for _, p := range pairs {
-		r.add(judge.pictures()[p[1]], 0, "is also in %s, as %s; figures on pictures that were trained on are too good", trainName, pixels.Printable(train.pictures()[p[0]]))
+	const misleading = "figures on pictures that were trained on are too good"
+	for _, p := range pairs[:min(len(pairs), mostCopies)] {
+		r.add(judge.Paths[p[1]], 0, "is also in %s, as %s; %s", train.Name, pixels.Printable(train.Paths[p[0]]), misleading)
+	}
+	if more := len(pairs) - mostCopies; more > 0 {
+		r.add(judge.Name, 0, "%d more pictures are also in %s; %s", more, train.Name, misleading)
 	}
 	return r.done()
 }

@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -15,20 +16,23 @@ func TestCheckParts(t *testing.T) {
 	val, err := OpenClassification([]string{filepath.Join(dir, "val")}, Options{Classes: train.Classes})
 	require.NoError(t, err)
 	o, problems := collect(dir)
-	require.NoError(t, CheckParts(train, val, "train", "val", o))
+	part := func(name string, c *Classification) Part {
+		return Part{name, c.Paths, c.Classes, c.Counts(), "picture"}
+	}
+	require.NoError(t, CheckParts(part("train", train), part("val", val), o))
 	require.Equal(t, []string{
 		`val: no picture of class "c"; it is not judged`,
 		"val/a/1.png: is also in train, as train/a/1.png; figures on pictures that were trained on are too good",
 	}, problems())
 	o.Strict = true
-	require.ErrorContains(t, CheckParts(train, val, "train", "val", o), "2 problems")
+	require.ErrorContains(t, CheckParts(part("train", train), part("val", val), o), "2 problems")
 
 	o, problems = collect(dir)
-	require.NoError(t, CheckParts(val, train, "val", "train", o))
+	require.NoError(t, CheckParts(part("val", val), part("train", train), o))
 	require.Contains(t, problems(), `val: no picture of class "c"; it cannot be learnt`)
 
 	require.Panics(t, func() {
-		_ = CheckParts(train, &Classification{Classes: []string{"x"}}, "train", "val", Options{})
+		_ = CheckParts(part("train", train), Part{Name: "val", Classes: []string{"x"}}, Options{})
 	})
 	_, err = Copies([]string{filepath.Join(dir, "none")}, nil)
 	require.ErrorContains(t, err, "none: no such file")
@@ -47,20 +51,20 @@ func TestCopies(t *testing.T) {
 	require.Equal(t, [][2]int{{3, 1}, {1, 2}, {1, 3}}, got)
 }
 
-// Every kind of set is a part, and calls what it counts by its name.
-func TestPartsOfEveryKind(t *testing.T) {
-	boxes := tree(t, map[string]string{"classes.txt": "cat\ndog", "images/a.jpg": "64x32", "labels/a.txt": "0 .5 .5 .5 .5"})
-	d, err := OpenDetection(boxes, Options{})
+// A part that is in the other as a whole is not told line by line.
+func TestManyCopies(t *testing.T) {
+	files := map[string]string{"b/x.png": "5x5"}
+	for i := range 12 {
+		files[fmt.Sprintf("a/%02d.png", i)] = fmt.Sprintf("%dx4", i+1)
+	}
+	dir := tree(t, files)
+	c, err := OpenClassification([]string{dir}, Options{})
 	require.NoError(t, err)
-	o, problems := collect(boxes)
-	require.NoError(t, CheckParts(d, &Detection{Classes: d.Classes}, "train", "val", o))
-	require.Equal(t, []string{`val: no box of class "cat"; it is not judged`, `train: no box of class "dog"; it cannot be learnt`, `val: no box of class "dog"; it is not judged`}, problems())
-
-	masks := tree(t, map[string]string{"images/a.jpg": "2x1", "masks/a.png": grey(t, 0, 0)})
-	s, err := OpenSegmentation(masks, Options{})
-	require.NoError(t, err)
-	o, problems = collect(masks)
-	require.NoError(t, CheckParts(s, s, "train", "val", o))
-	require.Equal(t, []string{`train: no pixel of class "1"; it cannot be learnt`, `val: no pixel of class "1"; it is not judged`,
-		"images/a.jpg: is also in train, as images/a.jpg; figures on pictures that were trained on are too good"}, withoutFolder(problems(), masks))
+	o, problems := collect(dir)
+	part := Part{"train", c.Paths, c.Classes, c.Counts(), "picture"}
+	require.NoError(t, CheckParts(part, part, o))
+	got := problems()
+	require.Len(t, got, 11)
+	require.Contains(t, got[9], "09.png: is also in train")
+	require.Contains(t, got[10], "3 more pictures are also in train")
 }

@@ -28,7 +28,7 @@ func TestVOCOfBCCD(t *testing.T) {
 	val, err := OpenDetection("testdata/bccd", Options{Split: "val", Classes: train.Classes})
 	require.NoError(t, err)
 	require.Equal(t, d.Boxes[2], val.Boxes[0])
-	require.NoError(t, CheckParts(train, val, "train", "val", Options{Strict: true}))
+	require.NoError(t, CheckParts(Part{"train", train.Paths, train.Classes, train.Counts(), "box"}, Part{"val", val.Paths, val.Classes, val.Counts(), "box"}, Options{Strict: true}))
 	_, err = OpenDetection("testdata/bccd", Options{Split: "test"})
 	require.ErrorContains(t, err, `there is no part "test"; there is train, val`)
 	_, err = OpenDetection("testdata/bccd", Options{Strict: true})

@@ -118,6 +118,12 @@ func (x *Examples) maskOf(i int) (*mask, error) {
 // Sizes are those of the upright pictures; none of pictures that are classified.
 func (x *Examples) Sizes() []pixels.Size { return x.sizes }
 
+// Part is the examples under a name, as labels.CheckParts looks at them.
+func (x *Examples) Part(name string) labels.Part {
+	unit := map[heads.Task]string{heads.Classify: "picture", heads.Segment: "pixel", heads.Detect: "box"}[x.Task()]
+	return labels.Part{Name: name, Paths: x.Paths, Classes: x.Classes, Counts: x.Counts(), Unit: unit}
+}
+
 // Counts is how many pictures, pixels or boxes there are of each class [C].
 func (x *Examples) Counts() []int64 {
 	n := make([]int64, len(x.Classes))
