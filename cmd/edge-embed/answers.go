@@ -136,7 +136,7 @@ func twoDigits(p float64) string { return strconv.FormatFloat(p, 'f', 2, 64) }
 
 func (p *predictions) segment(b []byte, path string, s size, logits []float32) ([]byte, sketch, error) {
 	classes := p.head.Config.Classes
-	m := image.NewPaletted(image.Rect(0, 0, s.w, s.h), palette(classes))
+	m := image.NewPaletted(image.Rect(0, 0, s.w, s.h), palette(p.head.Config))
 	p.head.ClassMap(m.Pix, logits, s.w, s.h)
 	if p.o.masks != "" {
 		file := below(p.o.masks, path, ".png")

@@ -9,7 +9,6 @@ import (
 	"image/png"
 	"io"
 	"math"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/image/font"
@@ -50,11 +49,11 @@ var distinct = []color.RGBA{
 // colour is that of a class.
 func colour(class int) color.RGBA { return distinct[class%len(distinct)] }
 
-// palette has a colour for each class; what is called background is black.
-func palette(classes []string) (p color.Palette) {
-	for k, name := range classes {
+// palette has a colour for each class; the background is black.
+func palette(h heads.Config) (p color.Palette) {
+	for k := range h.Classes {
 		c := colour(k)
-		if strings.EqualFold(name, "background") {
+		if k == h.Background() {
 			c = color.RGBA{A: 255}
 		}
 		p = append(p, c)

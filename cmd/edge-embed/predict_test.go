@@ -307,7 +307,7 @@ func TestSketch(t *testing.T) {
 		require.Equal(t, grey, boxed.RGBAAt(at.X, at.Y), at)
 	}
 
-	mask := image.NewPaletted(image.Rect(0, 0, 300, 240), palette([]string{"background", "x"}))
+	mask := image.NewPaletted(image.Rect(0, 0, 300, 240), palette(heads.Config{Classes: []string{"background", "x"}}))
 	mask.Pix[5*300+7] = 1
 	laid := sketched(img, sketch{mask: mask})
 	require.Equal(t, color.RGBA{mean(100, c.R), mean(100, c.G), mean(100, c.B), 255}, laid.RGBAAt(7, 5))

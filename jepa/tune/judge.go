@@ -12,7 +12,7 @@ import (
 type Figures struct {
 	Task     heads.Task `json:"task"`
 	Pictures int        `json:"pictures"`
-	Main     float64    `json:"figure"` // what training keeps the best of: top-1, mean Dice without background, AP at 0.5; in percent
+	Main     float64    `json:"figure"` // the one to compare runs by: top-1, mean Dice without background, AP at 0.5; in percent
 
 	// Classify, in percent but for NLL and the temperature.
 	Top1           float64 `json:"top1,omitempty"`
@@ -22,8 +22,8 @@ type Figures struct {
 	ECE            float64 `json:"ece,omitempty"` // likewise
 	Temperature    float64 `json:"temperature,omitempty"`
 
-	// Segment, in percent. The background is class 0 if it is called so, or if there are two classes.
-	Dice     float64 `json:"dice,omitempty"` // mean over the classes but the background
+	// Segment, in percent.
+	Dice     float64 `json:"dice,omitempty"` // mean over the classes but heads.Config.Background
 	MeanDice float64 `json:"mean_dice,omitempty"`
 	MeanIoU  float64 `json:"mean_iou,omitempty"`
 	Accuracy float64 `json:"pixel_accuracy,omitempty"`
@@ -191,8 +191,8 @@ func (j *judge) segmented(f *Figures) {
 	f.MeanDice, f.MeanIoU, f.Accuracy = percent(m.MeanDice()), percent(m.MeanIoU()), percent(m.Accuracy())
 	j.perClass(f, m)
 	sum, n := 0.0, 0
-	for _, c := range f.Classes[background(j.head.Config.Classes):] {
-		if c.F1 != metrics.Undefined {
+	for k, c := range f.Classes {
+		if k != j.head.Config.Background() && c.F1 != metrics.Undefined {
 			sum, n = sum+c.F1, n+1
 		}
 	}
@@ -200,14 +200,6 @@ func (j *judge) segmented(f *Figures) {
 		f.Dice = sum / float64(n)
 	}
 	f.Main = f.Dice
-}
-
-// background is how many classes, from the first on, are no object: 1 or 0.
-func background(classes []string) int {
-	if len(classes) == 2 || classes[0] == "background" || classes[0] == "0" {
-		return 1
-	}
-	return 0
 }
 
 func (j *judge) perClass(f *Figures, m *metrics.Confusion) {

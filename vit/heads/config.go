@@ -164,6 +164,18 @@ func (c Config) Pooled() bool { return c.Kind == Linear || c.Kind == MLP }
 // Width is how many features a token has, or the mean of them: W.
 func (c Config) Width(e vit.Config) int { return (len(c.Taps) + 1) * e.Dim }
 
+// Background is the class of pixels that are of no object: one that is called so, else the first if it is called 0 or if there
+// are two classes, as in black and white masks. -1: none.
+func (c Config) Background() int {
+	if i := slices.IndexFunc(c.Classes, func(n string) bool { return strings.EqualFold(n, "background") }); i >= 0 {
+		return i
+	}
+	if c.Task == Segment && (len(c.Classes) == 2 || c.Classes[0] == "0") {
+		return 0
+	}
+	return -1
+}
+
 // InLen is how many numbers the head reads of a picture.
 func (c Config) InLen(e vit.Config) int {
 	if c.Pooled() {

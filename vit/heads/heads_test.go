@@ -294,3 +294,15 @@ func TestConfig(t *testing.T) {
 	_, err := ParseConfig(`{"task":"segment","legs":3}`, e)
 	require.ErrorContains(t, err, "legs")
 }
+
+func TestBackground(t *testing.T) {
+	for want, c := range map[int][]Config{
+		0:  {{Task: Segment, Classes: []string{"0", "1", "2"}}, {Task: Segment, Classes: []string{"sky", "ground"}}, {Task: Detect, Classes: []string{"Background", "x"}}},
+		1:  {{Task: Segment, Classes: []string{"x", "background"}}},
+		-1: {{Task: Segment, Classes: []string{"1", "2", "3"}}, {Task: Detect, Classes: []string{"a", "b"}}, {Task: Classify, Classes: []string{"0", "1"}}},
+	} {
+		for _, c := range c {
+			require.Equal(t, want, c.Background(), c.Classes)
+		}
+	}
+}
