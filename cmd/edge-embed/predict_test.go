@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func headFor(t testing.TB, task heads.Task, classes ...string) *heads.Head {
 			pix[i] = uint8(i * (3 + i/e.PixelLen()) >> 2)
 		}
 		quantised(t).NewPass(pool).Embed(x, pix, n)
-		h.Standardize(x)
+		h.Standardize(slices.Values([][]float32{x}))
 	}
 	h.Pack()
 	return h

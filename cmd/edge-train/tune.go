@@ -498,6 +498,11 @@ func (f *tuneFlags) configure(given func(string) bool, task heads.Task, e vit.Co
 	set("flip", func() { c.Augment.Flip = f.flip })
 	set("flip-y", func() { c.Augment.FlipY = f.flipY })
 	set("jitter", func() { c.Augment.Jitter = f.jitter })
+	for _, name := range []string{"crop-scale", "flip", "flip-y", "jitter"} {
+		if given(name) && !c.Augment.On {
+			return c, cli.Usagef("--%s is about --augment, which is off: a classifier on a frozen encoder has it only if asked for", name)
+		}
+	}
 	if given("crop-scale") {
 		if len(f.cropScale) != 2 {
 			return c, cli.Usagef("--crop-scale takes two values with a comma")
@@ -564,7 +569,7 @@ func (p *tunePlan) share(f *tuneFlags, here device.Profile) error {
 		return cli.Usagef("--memory: %w", err)
 	}
 	features := int64(0)
-	if p.config.Frozen == p.config.Encoder.Depth && !p.config.Augment.On {
+	if p.config.Cached() {
 		features = tune.CacheBytes(p.config, p.train.Len())
 	}
 	for p.chunk = p.config.Batch; ; p.chunk = (p.chunk + 1) / 2 {

@@ -118,10 +118,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// cached says that features are computed once: those of an encoder that stands still, of pictures that do as well.
-func (c Config) cached() bool {
-	return c.wholeFrozen() && (!c.Augment.On || c.Head.Task == heads.Classify)
-}
+// Cached says that features are computed once: those of an encoder that stands still, of pictures that do as well.
+func (c Config) Cached() bool { return c.wholeFrozen() && !c.Augment.On }
 
 // wholeFrozen says that nothing of the encoder learns.
 func (c Config) wholeFrozen() bool { return c.Frozen == c.Encoder.Depth }

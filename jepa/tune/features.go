@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"fmt"
 
 	"edgejepa/fp"
 	"edgejepa/vit"
@@ -20,28 +21,30 @@ type cache struct {
 // CacheBytes is what the features of n examples take.
 func CacheBytes(c Config, n int) int64 { return 2 * int64(n) * int64(c.Head.InLen(c.Encoder)) }
 
-// standardize sets what the head standardises features by, from some of the examples.
-func (t *Trainer) standardize(x *Examples) {
+// standardize sets what the head standardises features by, from some of the examples, evenly spread over all.
+func (t *Trainer) standardize(x *Examples) error {
 	const most = 256 // pictures
 	c := t.Config
 	c.Augment, c.Batch = Augment{}, t.chunk
 	f := newFeeder(c, x, t.pool)
 	t.net.pass.SetDropPath(noDrop)
-	var all []float32
-	n := min(x.Len(), most)
-	for at := 0; at < n; at += t.chunk {
-		var draws []draw
-		for i := at; i < min(at+t.chunk, n); i++ {
-			draws = append(draws, draw{0, int(int64(i) * int64(x.Len()) / int64(n))})
+	n, read := min(x.Len(), most), 0
+	t.Head.Standardize(func(yield func([]float32) bool) {
+		for at := 0; at < n; at += t.chunk {
+			var draws []draw
+			for i := at; i < min(at+t.chunk, n); i++ {
+				draws = append(draws, draw{0, int(int64(i) * int64(x.Len()) / int64(n))})
+			}
+			b := f.prepare(draws)
+			if read += b.n; b.n > 0 && !yield(t.net.features(b.px, b.n)) {
+				return
+			}
 		}
-		if b := f.prepare(draws); b.n > 0 {
-			all = append(all, t.net.features(b.px, b.n)...)
-		}
-		if len(all) > 1<<24 { // tokens of large pictures are many
-			break
-		}
+	})
+	if read == 0 {
+		return fmt.Errorf("none of %d pictures to learn from can be read", n)
 	}
-	t.Head.Standardize(all)
+	return nil
 }
 
 // fill computes the features of all examples.

@@ -25,13 +25,13 @@ func Begin(ctx context.Context, t *Trainer, x *Examples, progress func(done int)
 		return nil, fmt.Errorf("pictures to %s cannot teach a head to %s", x.Task(), t.Config.Head.Task)
 	}
 	r := &Run{Trainer: t, feed: newFeeder(t.Config, x, t.pool)}
-	if t.step == 0 {
-		t.standardize(x)
-	}
-	if !t.Config.cached() {
-		return r, nil
-	}
 	var err error
+	if t.step == 0 {
+		err = t.standardize(x)
+	}
+	if err != nil || !t.Config.Cached() {
+		return r, err
+	}
 	if r.cache, err = t.fill(ctx, x, progress); err != nil {
 		return nil, err
 	}

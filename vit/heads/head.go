@@ -1,6 +1,7 @@
 package heads
 
 import (
+	"iter"
 	"math"
 
 	"edgejepa/internal/arena"
@@ -80,30 +81,26 @@ func (h *Head) Init(seed uint64) {
 	}
 }
 
-// Standardize makes the head take features x [rows, W] less their mean and over their deviation, so that rates do not depend
-// on how an encoder scales them. It is for the features of the encoder as it is when tuning begins.
-func (h *Head) Standardize(x []float32) {
-	w := len(h.mean.Value)
-	rows := len(x) / w
-	sum, squares := make([]float64, w), make([]float64, w)
-	for r := range rows {
-		for j, v := range x[r*w:][:w] {
-			sum[j] += float64(v)
+// Standardize makes the head take features less their mean and over their deviation, so that rates do not depend on how an
+// encoder scales them. It is for the features of the encoder as it is when tuning begins, which come in pieces [rows, W]; how
+// they are cut makes no difference (Welford's running sums).
+func (h *Head) Standardize(pieces iter.Seq[[]float32]) {
+	w, rows := len(h.mean.Value), 0.0
+	mean, squares := make([]float64, w), make([]float64, w)
+	for x := range pieces {
+		for ; len(x) >= w; x = x[w:] {
+			rows++
+			for j, v := range x[:w] {
+				d := float64(v) - mean[j]
+				mean[j] += d / rows
+				squares[j] += float64(d * (float64(v) - mean[j]))
+			}
 		}
 	}
-	for j := range sum {
-		sum[j] /= float64(max(rows, 1))
-	}
-	for r := range rows {
-		for j, v := range x[r*w:][:w] {
-			d := float64(v) - sum[j]
-			squares[j] += float64(d * d)
-		}
-	}
-	for j := range sum {
-		h.mean.Value[j] = float32(sum[j])
+	for j := range mean {
+		h.mean.Value[j] = float32(mean[j])
 		h.scale.Value[j] = 1
-		if s := math.Sqrt(squares[j] / float64(max(rows, 1))); s > 1e-6 {
+		if s := math.Sqrt(squares[j] / max(rows, 1)); s > 1e-6 {
 			h.scale.Value[j] = float32(1 / s)
 		}
 	}
