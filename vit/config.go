@@ -81,7 +81,7 @@ func (p Preset) Config(imageSize, patchSize int) Config {
 // Limits of a configuration. They keep every product of sizes far from overflow on 32-bit machines, and a file from
 // elsewhere from asking for more than a board has.
 const (
-	maxImageSize = 1024
+	MaxImageSize = 1024
 	maxDim       = 2048
 	maxDepth     = 64
 	maxTokens    = 4096
@@ -94,14 +94,14 @@ func (c Config) Validate() error {
 	if c.Channels != 3 {
 		bad("channels is %d: this program reads RGB, 3", c.Channels)
 	}
-	if c.ImageSize < 1 || c.ImageSize > maxImageSize {
-		bad("image_size is %d: it must lie in 1..%d", c.ImageSize, maxImageSize)
+	if c.ImageSize < 1 || c.ImageSize > MaxImageSize {
+		bad("image_size is %d: it must lie in 1..%d", c.ImageSize, MaxImageSize)
 	}
-	if c.ImageWidth < 0 || c.ImageWidth > maxImageSize {
-		bad("image_width is %d: it must lie in 1..%d, or be left out", c.ImageWidth, maxImageSize)
+	if c.ImageWidth < 0 || c.ImageWidth > MaxImageSize {
+		bad("image_width is %d: it must lie in 1..%d, or be left out", c.ImageWidth, MaxImageSize)
 	}
-	if c.PositionGrid < 0 || c.PositionGrid > maxImageSize {
-		bad("position_grid is %d: it must lie in 1..%d, or be left out", c.PositionGrid, maxImageSize)
+	if c.PositionGrid < 0 || c.PositionGrid > MaxImageSize {
+		bad("position_grid is %d: it must lie in 1..%d, or be left out", c.PositionGrid, MaxImageSize)
 	}
 	if p := max(c.PatchSize, 1); c.PatchSize < 1 || c.PatchSize > 64 || c.ImageSize%p != 0 || c.ImageWidth%p != 0 {
 		bad("patch_size %d must lie in 1..64 and divide the input's %d x %d", c.PatchSize, c.ImageSize, c.Width())

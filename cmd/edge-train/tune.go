@@ -59,8 +59,11 @@ type tuneFlags struct {
 	config                      string
 	maxMegapixels               float64
 
-	stored *tuneConfig // of the run that goes on
+	typed  map[string]string // flags that were given, and their values as typed
+	stored *tuneConfig       // of the run that goes on
 }
+
+func (f *tuneFlags) given(name string) bool { _, ok := f.typed[name]; return ok }
 
 const tuneHelp = `Teaches a task to a pretrained encoder, from labelled pictures, and writes to HEAD:
 
@@ -105,7 +108,9 @@ func tuneCommand(io streams) *cobra.Command {
 					return err
 				}
 			}
-			return runTune(c.Context(), io, f, c.Flags())
+			f.typed = map[string]string{}
+			c.Flags().Visit(func(g *pflag.Flag) { f.typed[g.Name] = g.Value.String() })
+			return runTune(c.Context(), io, f)
 		},
 	}
 	f.register(c.Flags())
@@ -160,13 +165,15 @@ func (f *tuneFlags) register(fs *pflag.FlagSet) {
 type tunePlan struct {
 	config     tune.Config
 	resume     bool
-	timed      bool // --max-time decides the length
-	epochs     int
-	encoder    *vit.Encoder // to start from
+	timed      bool         // --max-time decides the length
+	encoder    *vit.Encoder // to start from, until the run has begun
+	id         string       // of that
 	train, val *tune.Examples
+	names      string // fingerprint of their paths
 	limits     pixels.Limits
 	workers    int
 	chunk      int
+	features   int64 // bytes for features that are computed once
 	cache      int64 // bytes for decoded pictures
 	budget     int64 // bytes that all may take; 0: unknown
 	lost       int   // pictures and boxes that were passed over
@@ -179,7 +186,21 @@ type tuneConfig struct {
 	Inputs  tuneInputs  `json:"inputs"`
 	Train   int         `json:"train"` // pictures
 	Val     int         `json:"val"`
+	Names   string      `json:"pictures_sha256"` // fingerprint of their paths
 	Run     tune.Config `json:"run"`
+
+	Settings map[string]string `json:"settings"` // those of tuneSettings that were given, as typed
+}
+
+// settings are the flags that were given and make the run what it is.
+func (f *tuneFlags) settings() map[string]string {
+	typed := map[string]string{}
+	for _, name := range tuneSettings {
+		if v, ok := f.typed[name]; ok {
+			typed[name] = v
+		}
+	}
+	return typed
 }
 
 // tuneInputs are where everything came from, so that --resume needs no more than --out. Paths are absolute.
@@ -208,8 +229,9 @@ func (f *tuneFlags) inputs() (in tuneInputs, err error) {
 	return in, err
 }
 
-// recall takes what was not given from the run that goes on, and refuses inputs that are others.
-func (f *tuneFlags) recall(given func(string) bool) error {
+// recall takes what was not given from the run that goes on, and refuses inputs and settings that are others: the same command
+// line with --resume=auto begins a run and goes on with it.
+func (f *tuneFlags) recall() error {
 	was, err := readTuneConfig(f.out)
 	if err != nil {
 		return err
@@ -220,15 +242,15 @@ func (f *tuneFlags) recall(given func(string) bool) error {
 	}
 	stored, mine := f.remembered(&was.Inputs), f.remembered(&now)
 	for name, v := range stored {
-		if given(name) && *mine[name] != *v {
+		if f.given(name) && *mine[name] != *v {
 			return cli.Usagef("--resume: --%s is %s, the run in %s has %s", name, *mine[name], f.out, *v)
 		}
 	}
-	if given("task") && heads.Task(f.task) != was.Run.Head.Task {
+	if f.given("task") && heads.Task(f.task) != was.Run.Head.Task {
 		return cli.Usagef("--resume: the run in %s is to %s", f.out, was.Run.Head.Task)
 	}
 	for _, name := range tuneSettings {
-		if given(name) {
+		if v, ok := f.typed[name]; ok && v != was.Settings[name] {
 			return cli.Usagef("--resume goes on with the settings of the run in %s: leave --%s out", f.out, name)
 		}
 	}
@@ -243,7 +265,7 @@ var tuneSettings = []string{"freeze", "head", "size", "random-encoder", "class-w
 	"weight-decay", "drop-path", "augment", "crop-scale", "flip", "flip-y", "jitter", "seed", "precision"}
 
 // plan resolves the command line.
-func (f *tuneFlags) plan(given func(string) bool, progress *cli.Progress) (*tunePlan, error) {
+func (f *tuneFlags) plan(progress *cli.Progress) (*tunePlan, error) {
 	if f.out == "" {
 		return nil, cli.Usagef("tune needs --out HEAD, the folder to write to (try edge-train tune --help)")
 	}
@@ -253,9 +275,12 @@ func (f *tuneFlags) plan(given func(string) bool, progress *cli.Progress) (*tune
 		return nil, err
 	}
 	if p.resume {
-		if err := f.recall(given); err != nil {
+		if err := f.recall(); err != nil {
 			return nil, err
 		}
+	}
+	if lengths := []string{"epochs", "max-steps", "max-time"}; len(slices.DeleteFunc(lengths, func(n string) bool { return !f.given(n) })) > 1 {
+		return nil, cli.Usagef("--epochs, --max-steps and --max-time each say how long the run is: choose one")
 	}
 	if f.task == "" || f.model == "" || f.data == "" {
 		return nil, cli.Usagef("tune needs --task, --model and --data (try edge-train tune --help)")
@@ -280,8 +305,8 @@ func (f *tuneFlags) plan(given func(string) bool, progress *cli.Progress) (*tune
 	}
 	if p.resume {
 		p.config = f.stored.Run
-		if p.train.Len() != f.stored.Train || p.val.Len() != f.stored.Val || !slices.Equal(p.train.Classes, p.config.Head.Classes) {
-			return nil, cli.Usagef("--resume: there are %d and %d labelled pictures now, of classes %s; the run in %s has %d and %d, of %s", p.train.Len(), p.val.Len(),
+		if p.names != f.stored.Names || !slices.Equal(p.train.Classes, p.config.Head.Classes) {
+			return nil, cli.Usagef("--resume: the labelled pictures are others now, %d and %d of classes %s; the run in %s began with %d and %d, of %s", p.train.Len(), p.val.Len(),
 				shortList(p.train.Classes), f.out, f.stored.Train, f.stored.Val, shortList(p.config.Head.Classes))
 		}
 	} else {
@@ -289,7 +314,7 @@ func (f *tuneFlags) plan(given func(string) bool, progress *cli.Progress) (*tune
 		if err != nil {
 			return nil, err
 		}
-		if p.config, err = f.configure(given, task, e, p.train); err != nil {
+		if p.config, err = f.configure(task, e, p.train); err != nil {
 			return nil, err
 		}
 		p.length(f)
@@ -298,13 +323,24 @@ func (f *tuneFlags) plan(given func(string) bool, progress *cli.Progress) (*tune
 	if p.encoder, err = pretrained.At(e.ImageSize, e.Width()); err != nil {
 		return nil, cli.Usage(err)
 	}
-	if p.resume && p.modelID() != f.stored.Encoder {
-		return nil, cli.Usagef("--resume: %s is another model than the run in %s began with", f.model, f.out)
+	p.id = quant.FloatID(p.encoder, nil)
+	if p.resume && p.id != f.stored.Encoder && !f.saved() {
+		return nil, cli.Usagef("--resume: %s is another model than the run in %s began with, and that has no checkpoint yet", f.model, f.out)
 	}
 	if err := p.config.Validate(); err != nil {
 		return nil, cli.Usage(err)
 	}
 	return p, p.share(f, here)
+}
+
+// saved says that --out has a checkpoint, which has all weights.
+func (f *tuneFlags) saved() bool {
+	for _, name := range []string{checkpointFile, durable.PrevName(checkpointFile)} {
+		if _, err := os.Stat(filepath.Join(f.out, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // resuming says whether what is in --out goes on, and refuses to overwrite it otherwise.
@@ -340,6 +376,7 @@ func (p *tunePlan) examples(f *tuneFlags, task heads.Task, progress *cli.Progres
 	if err := p.setAside(f, r, task); err != nil {
 		return err
 	}
+	p.names = namesHash(slices.Concat(p.train.Paths, p.val.Paths), []string{f.data, f.val})
 	return cli.Usage(labels.CheckParts(p.train.Part("the pictures to learn from"), p.val.Part("the pictures to judge on"), r.options(nil)))
 }
 
@@ -448,33 +485,36 @@ func (f *tuneFlags) encoderConfig(task heads.Task, e vit.Config, x *tune.Example
 // moreTokens is how many times as many tokens as in pretraining a dense task has, if its pictures have so many pixels.
 const moreTokens = 4
 
-// sizeFor is an input of the pictures' median aspect.
+// sizeFor is an input of the pictures' median aspect, and no larger than their median shorter side.
 func sizeFor(e vit.Config, x *tune.Examples) (w, h int) {
 	var aspects []float64
-	short := math.MaxInt
+	var shorts []int
 	for _, s := range x.Sizes() {
-		aspects = append(aspects, float64(s.W)/float64(s.H))
-		short = min(short, s.W, s.H)
+		aspects, shorts = append(aspects, float64(s.W)/float64(s.H)), append(shorts, min(s.W, s.H))
 	}
 	slices.Sort(aspects)
-	aspect := aspects[len(aspects)/2]
+	slices.Sort(shorts)
+	aspect, short := aspects[len(aspects)/2], max(shorts[len(shorts)/2], e.PatchSize)
 	area := float64(e.ImageSize*e.Width()) * moreTokens
-	side := func(v float64) int { return max(1, int(math.Round(v/float64(e.PatchSize)))) * e.PatchSize }
-	w, h = side(math.Sqrt(area*aspect)), side(math.Sqrt(area/aspect))
-	if low := min(w, h); low > short && short >= e.PatchSize {
-		k := float64(short) / float64(low)
-		w, h = side(float64(w)*k), side(float64(h)*k)
+	wide, high := math.Sqrt(area*aspect), math.Sqrt(area/aspect)
+	most := float64(vit.MaxImageSize - e.PatchSize)
+	if k := min(float64(short)/min(wide, high), most/max(wide, high)); k < 1 {
+		wide, high = wide*k, high*k
 	}
-	return w, h
+	side := func(v float64) int { return max(1, int(math.Round(v/float64(e.PatchSize)))) * e.PatchSize }
+	return side(wide), side(high)
 }
 
+// mostWeight bounds how much more than others a rare class counts: a few pixels among millions would decide each step.
+const mostWeight = 1e4
+
 // configure turns the flags that were given into a configuration.
-func (f *tuneFlags) configure(given func(string) bool, task heads.Task, e vit.Config, x *tune.Examples) (c tune.Config, err error) {
+func (f *tuneFlags) configure(task heads.Task, e vit.Config, x *tune.Examples) (c tune.Config, err error) {
 	frozen, err := f.frozen(e)
 	if err != nil {
 		return c, err
 	}
-	if given("head") && task != heads.Classify {
+	if f.given("head") && task != heads.Classify {
 		return c, cli.Usagef("--head is for --task classify")
 	}
 	h := heads.Default(task, heads.Kind(f.head), e)
@@ -485,7 +525,7 @@ func (f *tuneFlags) configure(given func(string) bool, task heads.Task, e vit.Co
 		return c, cli.Usagef("--precision: %v", err)
 	}
 	set := func(name string, apply func()) {
-		if given(name) {
+		if f.given(name) {
 			apply()
 		}
 	}
@@ -499,17 +539,17 @@ func (f *tuneFlags) configure(given func(string) bool, task heads.Task, e vit.Co
 	set("flip-y", func() { c.Augment.FlipY = f.flipY })
 	set("jitter", func() { c.Augment.Jitter = f.jitter })
 	for _, name := range []string{"crop-scale", "flip", "flip-y", "jitter"} {
-		if given(name) && !c.Augment.On {
+		if f.given(name) && !c.Augment.On {
 			return c, cli.Usagef("--%s is about --augment, which is off: a classifier on a frozen encoder has it only if asked for", name)
 		}
 	}
-	if given("crop-scale") {
+	if f.given("crop-scale") {
 		if len(f.cropScale) != 2 {
 			return c, cli.Usagef("--crop-scale takes two values with a comma")
 		}
 		c.Augment.CropScale = [2]float64(f.cropScale)
 	}
-	if !given("batch") {
+	if !f.given("batch") {
 		c.Batch = min(c.Batch, x.Len())
 	}
 	switch f.classWeights {
@@ -519,6 +559,9 @@ func (f *tuneFlags) configure(given func(string) bool, task heads.Task, e vit.Co
 			return c, cli.Usagef("--class-weights is for classify and segment: a detector's loss weighs hard cells by itself")
 		}
 		c.ClassWeight = labels.Balanced(x.Counts())
+		for i, w := range c.ClassWeight {
+			c.ClassWeight[i] = min(w, mostWeight)
+		}
 	default:
 		return c, cli.Usagef("--class-weights is %q: it must be none or balanced", f.classWeights)
 	}
@@ -548,7 +591,6 @@ const defaultTuneEpochs = 30
 
 // length sets the steps.
 func (p *tunePlan) length(f *tuneFlags) {
-	p.epochs = f.epochs
 	perEpoch := (p.train.Len() + p.config.Batch - 1) / max(p.config.Batch, 1)
 	switch {
 	case f.steps != 0:
@@ -562,24 +604,30 @@ func (p *tunePlan) length(f *tuneFlags) {
 	p.config.SetSteps(defaultTuneEpochs * perEpoch)
 }
 
-// share finds how many pictures may go through the network at a time.
+// share finds how many pictures may go through the network at a time, and shares what memory is left between features that are
+// computed once and decoded pictures.
 func (p *tunePlan) share(f *tuneFlags, here device.Profile) error {
 	budget, err := device.Budget(here, int64(f.memory))
 	if err != nil {
 		return cli.Usagef("--memory: %w", err)
 	}
-	features := int64(0)
-	if p.config.Cached() {
-		features = tune.CacheBytes(p.config, p.train.Len())
+	c := p.config
+	picture, _ := decodeBytes(p.train.Paths, max(c.Encoder.ImageSize, c.Encoder.Width()), p.limits)
+	fixed := programBytes + garbageBytes + int64(p.workers)*picture + 8*p.encoder.Params.Count() // with the encoder to start from, and its panels
+	if c.Cached() {
+		p.features = tune.CacheBytes(c, p.train.Len())
 	}
-	for p.chunk = p.config.Batch; ; p.chunk = (p.chunk + 1) / 2 {
-		need := tune.Bytes(p.config, p.chunk, p.workers) + features + programBytes + garbageBytes + 4*int64(p.config.Batch)*int64(p.config.Encoder.PixelLen())
+	for p.chunk = c.Batch; ; p.chunk = (p.chunk + 1) / 2 {
+		need := fixed + tune.Bytes(c, p.chunk, p.workers)
 		if budget <= 0 || need <= budget {
-			p.cache, p.budget = max(0, budget-need)/2, budget
+			if budget > 0 {
+				p.features = min(p.features, budget-need)
+			}
+			p.cache, p.budget = max(0, budget-need-p.features)/2, budget
 			return nil
 		}
 		if p.chunk == 1 {
-			return cli.Usagef("tuning this model at %dx%d takes %s and there are %s: choose a smaller --size, --batch or model", p.config.Encoder.Width(), p.config.Encoder.ImageSize, cli.Bytes(need), cli.Bytes(budget))
+			return cli.Usagef("tuning this model at %dx%d takes %s and there are %s: choose a smaller --size, --batch or model", c.Encoder.Width(), c.Encoder.ImageSize, cli.Bytes(need), cli.Bytes(budget))
 		}
 	}
 }
@@ -603,6 +651,9 @@ func (p *tunePlan) describe(f *tuneFlags, progress *cli.Progress) {
 		progress.Infof("%d steps of %d pictures (%.1f epochs)", c.Steps, c.Batch, float64(c.Steps*c.Batch)/float64(p.train.Len()))
 	}
 	progress.Infof("memory %s, %d pictures at a time", cli.Bytes(tune.Bytes(c, p.chunk, p.workers)), p.chunk)
+	if all := tune.CacheBytes(c, p.train.Len()); c.Cached() && p.features < all {
+		progress.Infof("features are kept for %d %% of the pictures, and computed at each step for the others: with %s more memory it is faster", 100*p.features/all, cli.Bytes(all-p.features))
+	}
 }
 
 func shortList(names []string) string {
@@ -632,6 +683,3 @@ func newestTuned(dir string, progress *cli.Progress) (*safetensors.File, error) 
 	}
 	return loaded, err
 }
-
-// modelID is that of the encoder to start from.
-func (p *tunePlan) modelID() string { return quant.FloatID(p.encoder, nil) }

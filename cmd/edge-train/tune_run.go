@@ -10,8 +10,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"edgejepa/device"
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
@@ -55,9 +53,9 @@ type tuning struct {
 const tuneGarbage = 25
 
 // runTune is the command: everything that can be checked is checked before anything is touched.
-func runTune(ctx context.Context, io streams, f *tuneFlags, flags *pflag.FlagSet) error {
+func runTune(ctx context.Context, io streams, f *tuneFlags) error {
 	progress := cli.NewProgress(io.err, "step", f.logFormat, f.quiet)
-	p, err := f.plan(flags.Changed, progress)
+	p, err := f.plan(progress)
 	if err != nil {
 		return err
 	}
@@ -124,41 +122,37 @@ func (t *tuning) begin(ctx context.Context, f *tuneFlags, pool *parallel.Pool) e
 	}
 	p.train.Open(p.config.Encoder, p.limits, p.cache, skip)
 	p.val.Open(p.config.Encoder, p.limits, p.cache/4, skip)
-	start := func() error {
-		tr, err := tune.NewTrainer(p.config, p.encoder, p.chunk, pool)
+	tr, err := tune.NewTrainer(p.config, p.encoder, p.chunk, pool)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if p.resume {
+		file, err := newestTuned(f.out, t.progress)
 		if err != nil {
-			return cli.Usage(err)
-		}
-		if p.resume {
-			file, err := newestTuned(f.out, t.progress)
-			if err != nil {
-				return err
-			}
-			if file != nil {
-				if err := tr.Restore(file); err != nil {
-					return err
-				}
-				if err := file.Close(); err != nil {
-					return err
-				}
-				t.progress.Infof("resumed at step %d", tr.Done())
-			}
-		}
-		t.run, err = tune.Begin(ctx, tr, p.train, func(done int) {
-			t.progress.Update(cli.Status{Done: int64(done), Total: int64(p.train.Len()), Images: int64(done), Note: "features"})
-		})
-		return err
-	}
-	if err := start(); err != nil {
-		return err
-	}
-	if p.timed && !p.resume {
-		p.config.SetSteps(t.measure(time.Duration(f.maxTime)))
-		t.progress.Infof("%d steps of %d pictures (%.1f epochs)", p.config.Steps, p.config.Batch, float64(p.config.Steps*p.config.Batch)/float64(p.train.Len()))
-		if err := start(); err != nil {
 			return err
 		}
+		if file != nil {
+			if err := tr.Restore(file); err != nil {
+				return err
+			}
+			if err := file.Close(); err != nil {
+				return err
+			}
+			t.progress.Infof("resumed at step %d", tr.Done())
+		}
 	}
+	t.run, err = tune.Begin(ctx, tr, p.train, p.features, func(done int) {
+		t.progress.Update(cli.Status{Done: int64(done), Total: int64(p.train.Len()), Images: int64(done), Note: "features"})
+	})
+	if err != nil {
+		return err
+	}
+	if p.timed {
+		p.config.SetSteps(t.measure(time.Duration(f.maxTime)))
+		t.progress.Infof("%d steps of %d pictures (%.1f epochs)", p.config.Steps, p.config.Batch, float64(p.config.Steps*p.config.Batch)/float64(p.train.Len()))
+		t.run.Restart(p.encoder, p.config.Steps)
+	}
+	p.encoder = nil
 	done := t.run.Done()
 	if err := durable.TruncateJSONL(filepath.Join(t.dir, metricsFile), func(line []byte) bool {
 		var m struct{ Step int }
@@ -181,7 +175,7 @@ func (t *tuning) begin(ctx context.Context, f *tuneFlags, pool *parallel.Pool) e
 	if err != nil {
 		return err
 	}
-	rc := tuneConfig{Program: version(), Encoder: p.modelID(), Inputs: in, Train: p.train.Len(), Val: p.val.Len(), Run: p.config}
+	rc := tuneConfig{Program: version(), Encoder: p.id, Inputs: in, Train: p.train.Len(), Val: p.val.Len(), Names: p.names, Run: p.config, Settings: f.settings()}
 	return durable.WriteFile(filepath.Join(t.dir, configFile), 0o644, func(w io.Writer) error { return writeJSON(w, rc) })
 }
 
@@ -215,12 +209,20 @@ func (t *tuning) measure(within time.Duration) int {
 	return max(20, int(float64(within)*0.95/float64(each)))
 }
 
+// cachedEvals is how often a head on features that are computed once is judged: that computes those of the pictures to judge on
+// each time, and takes longer than the steps between.
+const cachedEvals = 2
+
 // loop trains until the last step, an interruption or an error.
 func (t *tuning) loop(ctx context.Context) error {
 	c := t.plan.config
 	t.begun = time.Now()
 	t.logged, t.saved, t.loggedAt, t.from = t.begun, t.begun, t.run.Done(), t.run.Done()
-	every := max(1, c.Steps/defaultEvals)
+	evals := defaultEvals
+	if c.Cached() {
+		evals = cachedEvals
+	}
+	every := max(1, c.Steps/evals)
 	for t.run.Done() < c.Steps {
 		st := t.run.Next()
 		last, now := st.Step == c.Steps, time.Now()

@@ -99,7 +99,12 @@ func TestTuneResumes(t *testing.T) {
 	code, _, stderr = command(t, "tune", "-o", cut, "--resume", "--lr", "0.5")
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "leave --lr out")
-	code, _, stderr = command(t, "tune", "-o", cut, "--resume")
+	other := filepath.Join(t.TempDir(), "others")
+	require.NoError(t, os.CopyFS(other, os.DirFS(pictures)))
+	code, _, stderr = command(t, "tune", "-o", cut, "--resume", "-d", other)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "--data is "+other)
+	code, _, stderr = command(t, append(args(cut), "--resume=auto", "--quiet=false")...) // as a service begins it and goes on
 	require.Zero(t, code, stderr)
 	require.Contains(t, stderr, "resumed at step")
 	for _, name := range []string{tunedFile, checkpointFile} {
@@ -110,6 +115,37 @@ func TestTuneResumes(t *testing.T) {
 		require.Equal(t, len(a), len(b))
 		require.True(t, string(a) == string(b), name)
 	}
+}
+
+// Pictures that cannot be read are named once, and the run says so at its end. If there are no others it fails.
+func TestTunePassesOverPictures(t *testing.T) {
+	pictures := drawn(t, 6)
+	run := pretrained(t, pictures)
+	all, err := filepath.Glob(filepath.Join(pictures, "*", "*"))
+	require.NoError(t, err)
+	damage := func(path string) {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, b[:len(b)/2], 0o644))
+	}
+	damage(all[1])
+	out := filepath.Join(t.TempDir(), "head")
+	tuned := func(freeze string) (int, string) {
+		code, _, stderr := command(t, "tune", "-t", "classify", "-m", run, "-d", pictures, "--val", pictures, "-o", out, "--freeze", freeze, "--epochs", "3", "--force")
+		return code, stderr
+	}
+	for _, freeze := range []string{"encoder", "none"} {
+		code, stderr := tuned(freeze)
+		require.Equal(t, 3, code, stderr)
+		require.Equal(t, 2, strings.Count(stderr, "skipping "+all[1]), "one of those to learn from, one of those to judge on: %s", stderr)
+		require.Equal(t, len(all)-1, figuresOf(t, out).Pictures)
+	}
+	for _, path := range all {
+		damage(path)
+	}
+	code, stderr := tuned("none")
+	require.Equal(t, 1, code, stderr)
+	require.Contains(t, stderr, "can be read")
 }
 
 // run0 is the program under a context.
@@ -134,6 +170,8 @@ func TestTuneUsage(t *testing.T) {
 		"no boxes found":      {"-t", "detect"},
 		"nothing to go on":    {"-t", "classify", "--resume"},
 		"lr is":               {"-t", "classify", "--lr", "-1"},
+		"choose one":          {"-t", "classify", "--epochs", "2", "--max-time", "1m"},
+		"--jitter is about":   {"-t", "classify", "--jitter", "0.2"},
 	} {
 		out := filepath.Join(t.TempDir(), "head")
 		all := append([]string{"tune"}, args...)

@@ -108,7 +108,7 @@ func NewLoader(set *Set, o LoaderOptions) *Loader {
 // Next returns the next batch, and hands the memory of the one before back to the workers. It fails when ctx ends,
 // after Close, and when no picture of the set can be read. One goroutine calls it at a time.
 func (l *Loader) Next(ctx context.Context) (Batch, error) {
-	l.set.report()
+	l.set.Report()
 	if l.inUse != nil {
 		l.free <- l.inUse // never blocks: there is room for all
 		l.inUse = nil
@@ -126,7 +126,7 @@ func (l *Loader) Next(ctx context.Context) (Batch, error) {
 	case <-l.done:
 		return Batch{}, errClosed
 	}
-	l.set.report()
+	l.set.Report()
 	l.taken++
 	l.inUse = s
 	if s.err != nil {
@@ -139,7 +139,7 @@ func (l *Loader) Next(ctx context.Context) (Batch, error) {
 func (l *Loader) Close() {
 	l.closed.Do(func() { close(l.done) })
 	l.wg.Wait()
-	l.set.report()
+	l.set.Report()
 }
 
 // plan decides what each batch holds, and gives its rows to the workers.

@@ -56,7 +56,7 @@ func Open(paths []string, o Options) (*Set, error) {
 			}
 			s.paths = append(s.paths, path)
 		}
-		s.report()
+		s.Report()
 	}
 	if len(s.paths) == 0 {
 		return nil, fmt.Errorf("no pictures under %s (JPEG, PNG, GIF, BMP, WebP or TIFF)", pixels.Printable(strings.Join(paths, ", ")))
@@ -102,8 +102,9 @@ func (s *Set) skip(err error) {
 	s.waiting.Store(true)
 }
 
-// report passes the skips that have come up to OnSkip, in the caller's goroutine.
-func (s *Set) report() {
+// Report passes the skips that have come up to OnSkip, in the caller's goroutine. A Loader does so by itself; who reads
+// Pictures calls it.
+func (s *Set) Report() {
 	if !s.waiting.Swap(false) {
 		return
 	}

@@ -25,15 +25,34 @@ type Segmentation struct {
 	Paths, Masks []string
 	Sizes        []pixels.Size
 	Classes      []string
-	Pixels       []int64 // [C], of each class in all masks
-	Ignored      int64   // pixels of no class
+	Pixels       [][]int64 // [picture][C], of each class
+	Ignored      int64     // pixels of no class
 
 	code   maskCode
 	limits pixels.Limits
 }
 
 // Counts returns the number of pixels of each class [C].
-func (s *Segmentation) Counts() []int64 { return slices.Clone(s.Pixels) }
+func (s *Segmentation) Counts() []int64 {
+	sum := make([]int64, len(s.Classes))
+	for _, here := range s.Pixels {
+		for c, n := range here {
+			sum[c] += n
+		}
+	}
+	return sum
+}
+
+// Pick returns some of the pictures, by their index.
+func (s *Segmentation) Pick(index []int) *Segmentation {
+	part := *s
+	part.Paths, part.Masks, part.Sizes, part.Pixels = nil, nil, nil, nil
+	for _, i := range index {
+		part.Paths, part.Masks = append(part.Paths, s.Paths[i]), append(part.Masks, s.Masks[i])
+		part.Sizes, part.Pixels = append(part.Sizes, s.Sizes[i]), append(part.Pixels, s.Pixels[i])
+	}
+	return &part
+}
 
 // Mask reads the class of each pixel of picture i, [H, W] of the upright picture; Ignore is a pixel of no class. It is safe
 // for concurrent use. Errors are *pixels.FileError.
@@ -69,7 +88,8 @@ func (s *Segmentation) Mask(i int) ([]uint8, error) {
 //     ignore: "#ffffff"
 //
 // Names come from classes.yaml, which may have a list in place of colours, or from classes.txt, one a line. Without them
-// classes are called by their number, up to the highest found.
+// classes are called by their number, up to the highest found, or are Options.Classes in their order. Named classes go by their
+// names where there are Options.Classes, and those of other names are Ignore.
 //
 // Every mask is read once: for what is wrong with it, and to count its pixels. It must have the size of the upright picture.
 // It is an error if no picture is left, or a class file cannot be read.
@@ -78,6 +98,7 @@ func OpenSegmentation(root string, o Options) (*Segmentation, error) {
 	if err := r.classFile(root); err != nil {
 		return nil, err
 	}
+	r.number()
 	images, masks, list, err := segmentationFolders(root, o.Split)
 	if err != nil {
 		return nil, err
@@ -101,8 +122,16 @@ func OpenSegmentation(root string, o Options) (*Segmentation, error) {
 type segmenter struct {
 	*reporter
 	s     *Segmentation
-	names []string // of the class file; nil without one
+	names []string // of the class file; without one Options.Classes, or nil
 	file  string   // that file
+	class []uint8  // by place in names
+	seen  [][]sample
+}
+
+// sample is how many pixels of a mask hold a value, or are of a class where colours tell it.
+type sample struct {
+	v uint8
+	n int64
 }
 
 // segmentationFolders returns where pictures and masks of a part are, and the list that picks from them, if there is one.
@@ -153,6 +182,29 @@ func (r *segmenter) classFile(root string) error {
 		return &Problem{File: r.file, What: fmt.Sprintf("%d classes; a mask tells %d apart", len(r.names), maxMaskClasses)}
 	}
 	return nil
+}
+
+// number decides which class a name is: its place among Options.Classes, if there are any.
+func (r *segmenter) number() {
+	want := r.options.Classes
+	if r.names == nil {
+		r.names = want
+	}
+	for i, name := range r.names {
+		class := i
+		if want != nil {
+			if class = slices.Index(want, name); class < 0 {
+				class = Ignore
+				r.add(r.file, 0, "class %s is none of those to judge by; ignored", quote(name))
+			}
+		}
+		r.class = append(r.class, uint8(class))
+	}
+	for colour, i := range r.s.code.colour {
+		if i != Ignore {
+			r.s.code.colour[colour] = r.class[i]
+		}
+	}
 }
 
 // pairs finds a mask for each picture.
@@ -226,7 +278,6 @@ func relativeStem(folder, path string) string {
 // read looks at every mask: pairs that cannot be used are taken off the list, values become classes, pixels are counted.
 func (r *segmenter) read() error {
 	s := r.s
-	var seen [256]int64 // pixels by sample, or by class where colours tell it
 	kept := 0
 	byColour := s.code.colour != nil
 	limit := len(r.names)
@@ -260,9 +311,13 @@ func (r *segmenter) read() error {
 			}
 			r.strays(path, stray{pixels: n, x: first % m.w, y: first / m.w, what: fmt.Sprintf("value %d of %d classes", m.index[first], limit)})
 		}
+		var seen []sample
 		for v, n := range here {
-			seen[v] += n
+			if n > 0 {
+				seen = append(seen, sample{uint8(v), n})
+			}
 		}
+		r.seen = append(r.seen, seen)
 		s.Paths[kept], s.Masks[kept] = s.Paths[i], s.Masks[i]
 		s.Sizes = append(s.Sizes, size)
 		kept++
@@ -271,7 +326,7 @@ func (r *segmenter) read() error {
 	if kept == 0 {
 		return nil
 	}
-	return r.settle(&seen)
+	return r.settle()
 }
 
 func (r *segmenter) strays(path string, s stray) {
@@ -301,17 +356,22 @@ func (r *segmenter) checked(picture, path string) (mask, pixels.Size, error) {
 }
 
 // settle decides which class a sample is, from the samples of all masks, and counts classes.
-func (r *segmenter) settle(seen *[256]int64) error {
+func (r *segmenter) settle() error {
 	s := r.s
-	highest := 0
-	for v := range Ignore {
-		if seen[v] > 0 {
-			highest = v
+	highest, white := 0, false
+	for _, seen := range r.seen {
+		for _, p := range seen {
+			if white = white || p.v == 255; p.v != 255 {
+				highest = max(highest, int(p.v))
+			}
 		}
 	}
 	s.Classes = r.names
+	if r.options.Classes != nil {
+		s.Classes = r.options.Classes
+	}
 	byColour := s.code.colour != nil
-	blackAndWhite := !byColour && seen[255] > 0 && highest == 0 && (r.names == nil || len(r.names) == 2)
+	blackAndWhite := !byColour && white && highest == 0 && (r.names == nil || len(r.names) == 2)
 	if r.names == nil {
 		classes := highest + 1
 		if blackAndWhite || classes < 2 {
@@ -322,25 +382,31 @@ func (r *segmenter) settle(seen *[256]int64) error {
 		}
 		for c := range classes {
 			s.Classes = append(s.Classes, strconv.Itoa(c))
+			r.class = append(r.class, uint8(c))
 		}
 	}
 	for v := range s.code.index {
 		s.code.index[v] = Ignore
-		if v < len(s.Classes) {
+		switch {
+		case byColour && v < len(s.Classes):
 			s.code.index[v] = uint8(v)
+		case !byColour && v < len(r.class):
+			s.code.index[v] = r.class[v]
 		}
 	}
 	if blackAndWhite {
-		s.code.index[1], s.code.index[255] = Ignore, 1
+		s.code.index[1], s.code.index[255] = Ignore, s.code.index[1]
 	}
-	s.Pixels = make([]int64, len(s.Classes))
-	for v, n := range seen {
-		class := s.code.index[v]
-		if class == Ignore {
-			s.Ignored += n
-		} else {
-			s.Pixels[class] += n
+	for _, seen := range r.seen {
+		here := make([]int64, len(s.Classes))
+		for _, p := range seen {
+			if class := s.code.index[p.v]; class == Ignore {
+				s.Ignored += p.n
+			} else {
+				here[class] += p.n
+			}
 		}
+		s.Pixels = append(s.Pixels, here)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func TestSegmentationOfNuclei(t *testing.T) {
 			counted[c]++
 		}
 	}
-	require.Equal(t, counted[:], s.Pixels)
+	require.Equal(t, counted[:], s.Counts())
 	require.Equal(t, []int64{126039, 5033}, s.Counts(), "as Pillow and NumPy count them")
 	require.Zero(t, s.Ignored)
 }
@@ -100,7 +100,7 @@ func TestMaskKinds(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, c.classes, s.Classes, name)
 		require.Equal(t, c.want, masksOf(t, s), name)
-		require.Equal(t, c.pixels, s.Pixels, name)
+		require.Equal(t, c.pixels, s.Counts(), name)
 		require.Equal(t, c.ignored, s.Ignored, name)
 		require.Equal(t, c.problems, problems(), name)
 	}
@@ -244,4 +244,53 @@ func FuzzMask(f *testing.F) {
 		require.Len(t, classes, m.w*m.h)
 		require.LessOrEqual(t, stray.pixels, len(classes))
 	})
+}
+
+// A part that is judged by the classes of another has those, whatever its own masks and files say.
+func TestSegmentationByOtherClasses(t *testing.T) {
+	want := []string{"sky", "road", "car"}
+	for name, c := range map[string]struct {
+		file, text, mask string
+		pixels           []int64
+		problems         []string
+	}{
+		"numbers":       {mask: grey(t, 0, 0, 1), pixels: []int64{2, 1, 0}},
+		"a number more": {mask: grey(t, 0, 3, 1), pixels: []int64{1, 1, 0}, problems: []string{"masks/a.png: 1 pixels are of no class, the first at (1, 0): value 3 of 3 classes; ignored"}},
+		"names in another order": {file: "classes.txt", text: "car\nsky\ntree\n", mask: grey(t, 0, 1, 2), pixels: []int64{1, 0, 1},
+			problems: []string{`classes.txt: class "tree" is none of those to judge by; ignored`}},
+		"colours in another order": {file: "classes.yaml", text: "classes: {road: \"#010203\", tree: \"#040506\", sky: \"#070809\"}\nignore: \"#ffffff\"\n",
+			mask: coloured(t, 0x070809, 0x010203, 0x040506, 0xffffff), pixels: []int64{1, 1, 0}, problems: []string{`classes.yaml: class "tree" is none of those to judge by; ignored`}},
+	} {
+		files := map[string]string{"images/a.jpg": "3x1", "masks/a.png": c.mask}
+		if name == "colours in another order" {
+			files["images/a.jpg"] = "4x1"
+		}
+		if c.file != "" {
+			files[c.file] = c.text
+		}
+		dir := tree(t, files)
+		o, problems := collect(dir)
+		o.Classes = want
+		s, err := OpenSegmentation(dir, o)
+		require.NoError(t, err, name)
+		require.Equal(t, want, s.Classes, name)
+		require.Equal(t, c.pixels, s.Counts(), name)
+		require.Equal(t, c.problems, withoutFolder(problems(), dir), name)
+		counted := make([]int64, 3)
+		for _, v := range masksOf(t, s)[0] {
+			if v != Ignore {
+				counted[v]++
+			}
+		}
+		require.Equal(t, c.pixels, counted, name)
+	}
+}
+
+func TestSegmentationPick(t *testing.T) {
+	s, err := OpenSegmentation(tree(t, map[string]string{"images/a.jpg": "2x1", "masks/a.png": grey(t, 0, 1), "images/b.jpg": "2x1", "masks/b.png": grey(t, 0, 2)}), Options{})
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 1, 1}, s.Counts())
+	part := s.Pick([]int{1})
+	require.Equal(t, []int64{1, 0, 1}, part.Counts())
+	require.Equal(t, [][]uint8{{0, 2}}, masksOf(t, part))
 }

@@ -89,14 +89,13 @@ func (f *feeder) rows(step int) []draw {
 	return f.draws
 }
 
-// next prepares the batch of a step. Pictures that cannot be read are left out.
-func (f *feeder) next(step int) *batch {
-	return f.prepare(f.rows(step))
-}
-
+// prepare makes a batch of pictures. Those that cannot be read are left out.
 func (f *feeder) prepare(draws []draw) *batch {
 	f.draws = draws
 	f.pool.Do(f, len(draws))
+	if f.have == nil {
+		f.x.report()
+	}
 	b, size, kept := &f.batch, f.c.Encoder.PixelLen(), 0
 	for i := range draws {
 		if b.errs[i] != nil {

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"edgejepa/internal/parallel"
 	"edgejepa/vit/heads"
@@ -20,8 +21,8 @@ const evaluated = 16
 // Evaluate judges a model, which has that head, on examples, going the way that edge-embed predict goes from a picture to an
 // answer. Pictures that cannot be read go to skip and do not count.
 func Evaluate(ctx context.Context, m Model, h *heads.Head, x *Examples, pool *parallel.Pool, limits pixels.Limits, skip func(error), progress func(done int)) (Figures, error) {
-	if x.Task() != h.Config.Task {
-		return Figures{}, errors.New("the labels are of another task than the model")
+	if x.Task() != h.Config.Task || !slices.Equal(x.Classes, h.Config.Classes) {
+		return Figures{}, errors.New("the labels are of another task or other classes than the model's")
 	}
 	limits.MinSide = h.Config.MinSide(h.Encoder)
 	e := &evaluation{x: x, h: h, limits: limits, pix: make([]uint8, evaluated*h.Encoder.PixelLen()), errs: make([]error, evaluated),
@@ -36,16 +37,15 @@ func Evaluate(ctx context.Context, m Model, h *heads.Head, x *Examples, pool *pa
 		pool.Do(e, n)
 		m.Predict(out, e.pix, n)
 		for i := range n {
-			if e.errs[i] != nil {
-				skip(e.errs[i])
-				continue
+			err := e.errs[i]
+			if err == nil {
+				err = j.answered(e.at+i, out[i*per:][:per])
 			}
-			j.answered(e.at+i, out[i*per:][:per])
+			if err != nil {
+				skip(err)
+			}
 		}
 		progress(e.at + n)
-	}
-	if j.seen == 0 {
-		return Figures{}, errors.New("none of the pictures can be read")
 	}
 	return j.figures(false)
 }

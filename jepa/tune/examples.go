@@ -1,7 +1,6 @@
 package tune
 
 import (
-	"fmt"
 	"sync"
 
 	"edgejepa/jepa/data"
@@ -20,8 +19,12 @@ type Examples struct {
 	Boxes   [][]labels.Box       // detect
 	sizes   []pixels.Size        // segment and detect: of the upright pictures, which labels refer to
 	set     *data.Set
-	masks   []*mask // by picture, once read
+	skip    func(error)
+
 	mu      sync.Mutex
+	masks   []*mask // by picture: what is in memory, &unreadable, or nil
+	budget  int64   // bytes of masks that may still be kept
+	pending []error // of masks, that skip has not been told of
 }
 
 // mask is a class for each pixel.
@@ -29,6 +32,9 @@ type mask struct {
 	w, h int
 	pix  []uint8
 }
+
+// unreadable marks a mask that could not be read.
+var unreadable mask
 
 // FromClassification takes classified pictures.
 func FromClassification(c *labels.Classification) *Examples {
@@ -63,12 +69,7 @@ func (x *Examples) Task() heads.Task {
 func (x *Examples) Pick(index []int) *Examples {
 	y := &Examples{Classes: x.Classes}
 	if x.Masks != nil {
-		m := *x.Masks
-		m.Paths, m.Masks, m.Sizes = nil, nil, nil
-		for _, i := range index {
-			m.Paths, m.Masks, m.Sizes = append(m.Paths, x.Masks.Paths[i]), append(m.Masks, x.Masks.Masks[i]), append(m.Sizes, x.Masks.Sizes[i])
-		}
-		y.Masks, y.masks = &m, make([]*mask, len(index))
+		y.Masks, y.masks = x.Masks.Pick(index), make([]*mask, len(index))
 	}
 	for _, i := range index {
 		y.Paths = append(y.Paths, x.Paths[i])
@@ -85,33 +86,56 @@ func (x *Examples) Pick(index []int) *Examples {
 	return y
 }
 
-// Open makes the pictures readable for an encoder's inputs, with so much memory for those decoded. skip is told of pictures
-// that turn out to be unreadable; they are left out of what follows.
+// Open makes the pictures readable for an encoder's inputs, with so much memory for those decoded and their masks. skip is told
+// of pictures and masks that turn out to be unreadable, each once; they are left out of what follows.
 func (x *Examples) Open(e vit.Config, limits pixels.Limits, cache int64, skip func(error)) {
+	x.skip = skip
+	clear(x.masks)
+	x.budget, x.pending = 0, nil
 	x.set = data.OpenList(x.Paths, data.Options{ImageSize: max(e.ImageSize, e.Width()), Limits: limits, OnSkip: skip})
-	x.set.Cache(cache)
+	if x.Masks != nil {
+		x.budget = cache / 4 // a mask has one byte a pixel, a picture three
+	}
+	x.set.Cache(cache - x.budget)
 }
 
-// maskOf reads the mask of picture i, once.
+// report tells of what could not be read, in the caller's goroutine.
+func (x *Examples) report() {
+	x.set.Report()
+	x.mu.Lock()
+	pending := x.pending
+	x.pending = nil
+	x.mu.Unlock()
+	for _, err := range pending {
+		x.skip(err)
+	}
+}
+
+// maskOf reads the mask of picture i, and keeps it if there is room.
 func (x *Examples) maskOf(i int) (*mask, error) {
 	x.mu.Lock()
 	m := x.masks[i]
 	x.mu.Unlock()
-	if m != nil {
+	if m == &unreadable {
+		return nil, errUnread
+	} else if m != nil {
 		return m, nil
 	}
 	pix, err := x.Masks.Mask(i)
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if err != nil {
+		if x.masks[i] == nil {
+			x.masks[i], x.pending = &unreadable, append(x.pending, err)
+		}
 		return nil, err
 	}
 	s := x.sizes[i]
-	if len(pix) != s.W*s.H {
-		return nil, fmt.Errorf("%s: its mask has %d pixels, not %dx%d", pixels.Printable(x.Paths[i]), len(pix), s.W, s.H)
-	}
 	m = &mask{s.W, s.H, pix}
-	x.mu.Lock()
-	x.masks[i] = m
-	x.mu.Unlock()
+	if size := int64(len(pix)); size <= x.budget && x.masks[i] == nil {
+		x.masks[i] = m
+		x.budget -= size
+	}
 	return m, nil
 }
 
@@ -129,7 +153,7 @@ func (x *Examples) Counts() []int64 {
 	n := make([]int64, len(x.Classes))
 	switch {
 	case x.Masks != nil:
-		return x.Masks.Counts() // of all that Pick chose from
+		return x.Masks.Counts()
 	case x.Boxes != nil:
 		for _, boxes := range x.Boxes {
 			for _, b := range boxes {

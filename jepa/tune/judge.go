@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"fmt"
 
 	"edgejepa/jepa/labels"
 	"edgejepa/jepa/metrics"
@@ -60,9 +61,7 @@ func percent(v float64) float64 {
 
 // Judge answers for all examples and compares. A temperature is fitted to them if fit is set, else the head's own is used.
 func (t *Trainer) Judge(ctx context.Context, x *Examples, fit bool) (Figures, error) {
-	c := t.Config
-	c.Augment, c.Batch = Augment{}, t.chunk
-	f, j, per := newFeeder(c, x, t.pool), newJudge(t.Head, x), t.Head.OutLen()
+	f, j, per := newFeeder(t.still(), x, t.pool), newJudge(t.Head, x), t.Head.OutLen()
 	t.net.pass.SetDropPath(noDrop)
 	for at := 0; at < x.Len(); at += t.chunk {
 		if ctx.Err() != nil {
@@ -79,7 +78,7 @@ func (t *Trainer) Judge(ctx context.Context, x *Examples, fit bool) (Figures, er
 		out := t.net.head.Forward(t.net.features(b.px, b.n), b.n)
 		for i, d := range draws {
 			if b.errs[i] == nil {
-				j.answered(d.picture, out[:per])
+				_ = j.answered(d.picture, out[:per]) // a mask that has gone since it was prepared is told of by report
 				out = out[per:]
 			}
 		}
@@ -110,15 +109,15 @@ func newJudge(h *heads.Head, x *Examples) *judge {
 	return j
 }
 
-// answered takes the head's outputs for a picture.
-func (j *judge) answered(picture int, out []float32) {
+// answered takes the head's outputs for a picture. It fails if the mask of the picture cannot be read.
+func (j *judge) answered(picture int, out []float32) error {
 	switch j.head.Config.Task {
 	case heads.Classify:
 		j.logits, j.labels = append(j.logits, out...), append(j.labels, j.x.Labels[picture])
 	case heads.Segment:
 		m, err := j.x.maskOf(picture)
 		if err != nil {
-			return
+			return err
 		}
 		j.guess = append(j.guess[:0], make([]uint8, len(m.pix))...)
 		j.head.ClassMap(j.guess, out, m.w, m.h)
@@ -127,6 +126,7 @@ func (j *judge) answered(picture int, out []float32) {
 		j.detected(picture, out)
 	}
 	j.seen++
+	return nil
 }
 
 // detected takes down what is in a picture and what was found there, in pixels of the picture.
@@ -148,6 +148,9 @@ func corners(b labels.Box) metrics.Box {
 }
 
 func (j *judge) figures(fit bool) (Figures, error) {
+	if j.seen == 0 {
+		return Figures{}, fmt.Errorf("none of the %d pictures to judge on can be read", j.x.Len())
+	}
 	f := Figures{Task: j.head.Config.Task, Pictures: j.seen}
 	switch f.Task {
 	case heads.Classify:

@@ -19,8 +19,9 @@ type Run struct {
 }
 
 // Begin makes a run ready to go on from where its trainer is. A trainer that has done no step takes its standardisation from
-// the pictures. progress is told how many pictures' features are there, if they are computed once.
-func Begin(ctx context.Context, t *Trainer, x *Examples, progress func(done int)) (*Run, error) {
+// the pictures. Features that are computed once are kept for as many pictures as there is room for, in bytes; progress is told
+// of how many they are there. The room makes no difference to the result.
+func Begin(ctx context.Context, t *Trainer, x *Examples, room int64, progress func(done int)) (*Run, error) {
 	if x.Task() != t.Config.Head.Task {
 		return nil, fmt.Errorf("pictures to %s cannot teach a head to %s", x.Task(), t.Config.Head.Task)
 	}
@@ -32,7 +33,7 @@ func Begin(ctx context.Context, t *Trainer, x *Examples, progress func(done int)
 	if err != nil || !t.Config.Cached() {
 		return r, err
 	}
-	if r.cache, err = t.fill(ctx, x, progress); err != nil {
+	if r.cache, err = t.fill(ctx, x, room, progress); err != nil {
 		return nil, err
 	}
 	r.feed.have = r.cache.have
@@ -44,11 +45,27 @@ func Begin(ctx context.Context, t *Trainer, x *Examples, progress func(done int)
 
 // Next makes one step.
 func (r *Run) Next() Stats {
-	b := r.feed.next(r.step)
+	rows := r.feed.rows(r.step)
 	if r.cache == nil {
-		return r.Step(b)
+		return r.Step(r.feed.prepare(rows))
 	}
-	return r.stepOn(b, r.cache.take(r.feed.draws, b.errs, r.Config.Head.InLen(r.Config.Encoder)))
+	r.cache.compute(r.Trainer, rows)
+	b := r.feed.prepare(rows)
+	return r.stepOn(b, r.cache.take(rows, b.errs))
+}
+
+// Restart puts a run back to its beginning, from the encoder that it began with, and gives it another length: the steps so far
+// were to measure it.
+func (t *Trainer) Restart(from *vit.Encoder, steps int) {
+	t.Config.SetSteps(steps)
+	t.schedule, t.step, t.skipped = t.Config.schedule(), 0, 0
+	copy(t.Encoder.Params.Value, from.Params.Value)
+	t.Head.Init(t.Config.Seed)
+	for _, m := range t.moments {
+		clear(m.m)
+		clear(m.v)
+	}
+	t.repack.Repack()
 }
 
 // Names of what a checkpoint holds beside the models: the optimiser's moments, flat.

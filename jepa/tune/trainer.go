@@ -68,11 +68,19 @@ func NewTrainer(c Config, from *vit.Encoder, chunk int, pool *parallel.Pool) (*T
 	return t, nil
 }
 
-// Bytes is what a trainer takes.
+// Bytes is what a trainer takes, with the batches of pictures that it learns from and is judged on.
 func Bytes(c Config, chunk, workers int) int64 {
 	pool := parallel.New(workers)
 	defer pool.Close()
-	return arena.Measure(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, chunk, pool) })
+	n := arena.Measure(func(a *arena.Arena) *Trainer { return placeTrainer(a, c, chunk, pool) })
+	n += 4 * int64(c.Batch+chunk) * int64(c.Encoder.PixelLen())
+	if c.Cached() {
+		n += 4*int64(c.Batch)*int64(c.Head.InLen(c.Encoder)) + 4*int64(chunk)*int64(c.Encoder.PixelLen())
+	}
+	if c.Head.Task == heads.Segment {
+		n += int64(c.Batch+chunk)*int64(maskLen(c.Head, c.Encoder)) + 8*int64(c.Head.OutLen(c.Encoder))
+	}
+	return n
 }
 
 func placeTrainer(a *arena.Arena, c Config, chunk int, pool *parallel.Pool) *Trainer {

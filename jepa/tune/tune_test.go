@@ -115,17 +115,27 @@ func config(task heads.Task, kind heads.Kind, x *Examples, frozen bool) Config {
 }
 
 func begin(t *testing.T, c Config, x *Examples, chunk, workers int) *Run {
+	return beginWithin(t, c, x, chunk, workers, 1<<24, 1<<24)
+}
+
+// beginWithin begins a run with so many bytes for pictures, and for features that are computed once.
+func beginWithin(t *testing.T, c Config, x *Examples, chunk, workers int, cache, room int64) *Run {
 	pool := parallel.New(workers)
 	t.Cleanup(pool.Close)
+	tr, err := NewTrainer(c, pretrained(t, c), chunk, pool)
+	require.NoError(t, err)
+	x.Open(c.Encoder, pixels.Limits{}, cache, func(err error) { require.NoError(t, err) })
+	r, err := Begin(context.Background(), tr, x, room, func(int) {})
+	require.NoError(t, err)
+	return r
+}
+
+// pretrained is the encoder that these runs begin with.
+func pretrained(t *testing.T, c Config) *vit.Encoder {
 	from, err := vit.NewEncoder(c.Encoder)
 	require.NoError(t, err)
 	from.Params.Init(5)
-	tr, err := NewTrainer(c, from, chunk, pool)
-	require.NoError(t, err)
-	x.Open(c.Encoder, pixels.Limits{}, 1<<24, func(err error) { require.NoError(t, err) })
-	r, err := Begin(context.Background(), tr, x, func(int) {})
-	require.NoError(t, err)
-	return r
+	return from
 }
 
 func state(t *testing.T, r *Run) []byte {
@@ -156,7 +166,8 @@ func forms(t *testing.T, each func(t *testing.T, c Config, x *Examples)) {
 	})
 }
 
-// Neither how many pictures go through the network at a time, nor threads, nor an interruption change a bit of a run.
+// Neither how many pictures go through the network at a time, nor threads, nor memory, nor an interruption, nor having been
+// measured change a bit of a run.
 func TestNothingChangesARun(t *testing.T) {
 	forms(t, func(t *testing.T, c Config, x *Examples) {
 		one := begin(t, c, x, 8, 2)
@@ -164,7 +175,13 @@ func TestNothingChangesARun(t *testing.T) {
 			require.False(t, one.Next().Skipped)
 		}
 		want := state(t, one)
-		parts := begin(t, c, x, 3, 1)
+		one.Restart(pretrained(t, c), c.Steps)
+		for range 4 {
+			one.Next()
+		}
+		require.True(t, bytes.Equal(want, state(t, one)), "begun again")
+		parts := beginWithin(t, c, x, 3, 1, 0, CacheBytes(c, 5))
+		require.Equal(t, c.Cached(), parts.cache != nil)
 		parts.Next()
 		parts.Next()
 		path := filepath.Join(t.TempDir(), "c.safetensors")
@@ -183,6 +200,54 @@ func TestNothingChangesARun(t *testing.T) {
 		other.LR *= 2
 		require.Error(t, begin(t, other, x, 8, 2).Restore(f))
 	})
+}
+
+// Of pictures that cannot be read, features are neither kept nor computed, each is told of once, and the others are learnt from.
+func TestUnreadable(t *testing.T) {
+	for _, task := range []heads.Task{heads.Classify, heads.Segment} {
+		x := examples(t, task, drawn)
+		kind := heads.Kind("")
+		if task == heads.Classify {
+			kind = heads.Linear
+		}
+		c := config(task, kind, x, true)
+		c.Augment.On = false
+		var told []error
+		for _, i := range []int{3, 20} {
+			require.NoError(t, os.Truncate(x.Paths[i], 100))
+		}
+		bad := 2
+		if task == heads.Segment {
+			require.NoError(t, os.Truncate(x.Masks.Masks[5], 40))
+			bad++
+		}
+		open := func(cache int64) {
+			told = nil
+			x.Open(c.Encoder, pixels.Limits{}, cache, func(err error) { told = append(told, err) })
+		}
+		pool := parallel.New(2)
+		defer pool.Close()
+		var states [][]byte
+		for _, room := range []int64{0, CacheBytes(c, 10), math.MaxInt64} {
+			tr, err := NewTrainer(c, pretrained(t, c), 3, pool)
+			require.NoError(t, err)
+			open(0)
+			r, err := Begin(context.Background(), tr, x, room, func(int) {})
+			require.NoError(t, err)
+			pictures := 0
+			for range drawn / c.Batch {
+				pictures += r.Next().Pictures
+			}
+			require.Equal(t, drawn-bad, pictures)
+			require.Len(t, told, bad)
+			f, err := r.Judge(context.Background(), x, false)
+			require.NoError(t, err)
+			require.Equal(t, drawn-bad, f.Pictures)
+			require.Len(t, told, bad)
+			states = append(states, state(t, r))
+		}
+		require.True(t, bytes.Equal(states[0], states[1]) && bytes.Equal(states[1], states[2]))
+	}
 }
 
 // What learns does, and what stands still does not move.
@@ -260,7 +325,7 @@ func TestLabelsFollowPixels(t *testing.T) {
 		r := begin(t, c, x, 8, 2)
 		e, checked := c.Encoder, 0
 		for step := range 12 {
-			b := r.feed.next(step)
+			b := r.feed.prepare(r.feed.rows(step))
 			require.Equal(t, 8, b.n)
 			for i := range b.n {
 				px := b.px[i*e.PixelLen():][:e.PixelLen()]

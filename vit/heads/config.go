@@ -149,7 +149,7 @@ func (c Config) Validate(e vit.Config) error {
 			break
 		}
 	}
-	if n := len(errs); n == 0 && (c.Pixels*c.Pixels*len(c.Classes) > maxTokenOutputs || c.outLen(e) > maxOutputs) {
+	if n := len(errs); n == 0 && (c.Pixels*c.Pixels*len(c.Classes) > maxTokenOutputs || c.OutLen(e) > maxOutputs) {
 		bad("%d classes for %d tokens of %d x %d pixels are more outputs than this program computes", len(c.Classes), e.Tokens(), max(c.Pixels, 1), max(c.Pixels, 1))
 	}
 	if !(c.Temperature == 0 || c.Temperature >= 0.01 && c.Temperature <= 100) {
@@ -184,8 +184,8 @@ func (c Config) InLen(e vit.Config) int {
 	return e.Tokens() * c.Width(e)
 }
 
-// outLen is how many outputs a picture has.
-func (c Config) outLen(e vit.Config) int {
+// OutLen is how many outputs a picture has.
+func (c Config) OutLen(e vit.Config) int {
 	switch c.Task {
 	case Classify:
 		return len(c.Classes)

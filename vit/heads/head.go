@@ -3,6 +3,7 @@ package heads
 import (
 	"iter"
 	"math"
+	"slices"
 
 	"edgejepa/internal/arena"
 	"edgejepa/internal/parallel"
@@ -69,9 +70,14 @@ func (h *Head) Pack() {
 }
 
 // Init sets the initial values by the seed. A detector starts out expecting an object in one cell of a hundred (Lin et al.,
-// arXiv 1708.02002, section 3.3).
+// arXiv 1708.02002, section 3.3). What Standardize has set stays.
 func (h *Head) Init(seed uint64) {
+	scale, mean := slices.Clone(h.scale.Value), slices.Clone(h.mean.Value)
 	h.Params.Init(seed)
+	if slices.Max(scale) > 0 {
+		copy(h.scale.Value, scale)
+		copy(h.mean.Value, mean)
+	}
 	if d, ok := h.net.(*detector); ok {
 		for _, out := range d.outs() {
 			for c := range h.Config.Classes {
@@ -142,7 +148,7 @@ func (h *Head) PlacePass(a *arena.Arena, pool *parallel.Pool, batch int, mode vi
 }
 
 // OutLen is how many outputs a picture has.
-func (h *Head) OutLen() int { return h.Config.outLen(h.Encoder) }
+func (h *Head) OutLen() int { return h.Config.OutLen(h.Encoder) }
 
 // Forward fills Out from the features [B, N, W], or [B, D] of a head that is Pooled, of up to the pass's number of pictures.
 func (p *Pass) Forward(features []float32, batch int) []float32 {
