@@ -51,8 +51,10 @@ func (p DropPath) scale(i, depth, sequence int, b branch) float32 {
 // SetDropPath decides what the next Forward, and the Backward after it, leave out.
 func (ws *Workspace) SetDropPath(p DropPath) { ws.drop = p }
 
-// dropped says whether a block's branches are to be scaled.
-func (ws *Workspace) dropped(block int) bool { return ws.drop.chance(block, len(ws.trunk.Blocks)) > 0 }
+// dropped says whether a block's branches are to be scaled: those of a block that stands still are not.
+func (ws *Workspace) dropped(block int) bool {
+	return block >= ws.still && ws.drop.chance(block, len(ws.trunk.Blocks)) > 0
+}
 
 // scaleBranch multiplies the rows y of a chunk, a branch's output or the gradient of it, by the scales of their sequences.
 func (ws *Workspace) scaleBranch(y []float32, c chunk, block int, b branch) {

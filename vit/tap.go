@@ -6,15 +6,7 @@ import (
 	"edgejepa/kernels"
 )
 
-// What lies between blocks: heads read features of several depths, and tuning may begin at any block.
-
-// Tail is the trunk from block first on, with the same blocks and norm, not copies of them: what is tuned when the blocks
-// before it stand still.
-func (t *Trunk) Tail(first int) *Trunk {
-	tail := *t
-	tail.Blocks = t.Blocks[first:]
-	return &tail
-}
+// What lies between blocks: heads read features of several depths.
 
 // Input fills dst [rows, D] with the input of block i, which is the output of block i-1, of the last Forward in Train mode.
 // Below float32 it is what was kept of it, in halves.

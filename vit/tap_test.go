@@ -101,39 +101,3 @@ func TestFreeze(t *testing.T) {
 	}
 	require.Equal(t, 14, frozen, "of the patch embedding and a block")
 }
-
-// The last blocks alone, given what the others made of the pictures, have the tokens and gradients that they have in the
-// whole, in every precision.
-func TestTail(t *testing.T) {
-	for _, precision := range []Precision{F32, F16, I8} {
-		pre, _ := PresetNamed("micro")
-		keep, off := []int32{0, 5, 6, 15, 2, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14}, []int32{0, 4, 5, 16}
-		m := newModelOf(t, 2, pre.Config(16, 4), precision, Size{Seqs: 3, Rows: 30, Tokens: 16}, keep, off)
-		m.backward()
-		m.loss()
-		x := make([]float32, len(m.c))
-		m.p.ws.Input(x, 1)
-		tokens := slices.Clone(m.p.Tokens())
-		want := slices.Clone(m.e.Params.Grad)
-
-		ws := arena.Build(func(a *arena.Arena) *Workspace { return NewWorkspace(a, m.e.trunk.Tail(1), m.p.pool, m.size, Train) })
-		ws.SetSequences(m.off)
-		copy(ws.X, x)
-		ws.Forward()
-		require.Equal(t, tokens, ws.Out[:len(tokens)], precision)
-		clear(m.e.Params.Grad)
-		copy(ws.DOut, m.c)
-		ws.SetNoise(noiseKey, 0)
-		ws.Backward()
-		from := slices.Index(m.e.Params.List, m.e.trunk.Blocks[1].Norm1.Gain)
-		at := 0
-		for i, p := range m.e.Params.List {
-			if i < from {
-				require.Zero(t, slices.Max(p.Grad), "%v: %s stands still", precision, p.Name)
-			} else {
-				require.Equal(t, want[at:at+p.Len()], p.Grad, "%v: %s", precision, p.Name)
-			}
-			at += p.Len()
-		}
-	}
-}

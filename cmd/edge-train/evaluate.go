@@ -13,6 +13,7 @@ import (
 	"edgejepa/jepa/tune"
 	"edgejepa/quant"
 	"edgejepa/vit"
+	"edgejepa/vit/heads"
 )
 
 // evaluateFlags are the command line of evaluate, as typed.
@@ -29,9 +30,10 @@ func evaluateCommand(io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evaluate --model HEAD|FILE --data DIR",
 		Short: "Judge a tuned or exported model on labelled pictures",
-		Long: `Answers for the labelled pictures under --data as edge-embed predict does and compares: top-1, top-5 and the confusion matrix
-of a classifier; Dice, mean IoU and pixels of one that segments; AP at IoU 0.5 and 0.5:0.95, as COCO counts, of one that
-detects. Labels are those that tune reads. An int8 file and the model it was exported from can so be compared.`,
+		Long: `Answers for the labelled pictures under --data as edge-embed predict does and compares: top-1, top-5, calibration and (of
+up to 12 classes, or with --json) the confusion matrix of a classifier; Dice, mean IoU and pixels of one that segments; AP at
+IoU 0.5 and 0.5:0.95, as COCO counts, of one that detects. Labels are those that tune reads. An int8 file and the model it was
+exported from can so be compared.`,
 		Example: "  edge-train evaluate --model head --data labelled/\n  edge-train evaluate --model model.safetensors --data BCCD --split test --json",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(c *cobra.Command, _ []string) error { return runEvaluate(c.Context(), io, f) },
@@ -130,7 +132,7 @@ func printFigures(w io.Writer, f tune.Figures) error {
 	}
 	for i, c := range f.Classes {
 		var err error
-		if f.Task == "detect" {
+		if f.Task == heads.Detect {
 			if i == 0 {
 				fmt.Fprintf(w, "%-*s %10s %8s %8s\n", width, "class", "objects", "AP50", "AP")
 			}
@@ -142,6 +144,31 @@ func printFigures(w io.Writer, f tune.Figures) error {
 			_, err = fmt.Fprintf(w, "%-*s %10d %9s %8s %8s %8s\n", width, cli.Printable(c.Name), c.Examples, share(c.Precision), share(c.Recall), share(c.F1), share(c.IoU))
 		}
 		if err != nil {
+			return err
+		}
+	}
+	if f.Task != heads.Classify {
+		return nil
+	}
+	fmt.Fprintf(w, "probabilities at temperature %.3g: negative log-likelihood %.4f, calibration error %.2f %%\n", f.Temperature, f.NLL, f.ECE)
+	return printConfusion(w, f, width)
+}
+
+// mostColumns is how many classes a matrix in a terminal has; --json has it of any number.
+const mostColumns = 12
+
+// printConfusion tells which class was taken for which: rows are what it was, columns what was answered, in the order of rows.
+func printConfusion(w io.Writer, f tune.Figures, width int) error {
+	if len(f.Classes) > mostColumns {
+		return nil
+	}
+	fmt.Fprintln(w, "was, and was taken for:")
+	for i, row := range f.Confusion {
+		fmt.Fprintf(w, "%-*s", width, cli.Printable(f.Classes[i].Name))
+		for _, n := range row {
+			fmt.Fprintf(w, " %6d", n)
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
 			return err
 		}
 	}

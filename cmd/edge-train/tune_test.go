@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -243,6 +244,13 @@ func TestEvaluate(t *testing.T) {
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "top-1")
 	require.Contains(t, stdout, f.Classes[0].Name)
+	require.Contains(t, stdout, "at temperature")
+	row := f.Classes[0].Name
+	for _, n := range f.Confusion[0] {
+		row += fmt.Sprintf(" +%d", n)
+	}
+	_, matrix, _ := strings.Cut(stdout, "was taken for:")
+	require.Regexp(t, "(?m)^"+row+"$", matrix)
 	code, _, stderr = command(t, "evaluate", "-m", run, "-d", pictures)
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "without a head")

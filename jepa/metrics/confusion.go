@@ -39,16 +39,6 @@ func (m *Confusion) AddPixels(truth, guess []uint8) {
 	}
 }
 
-// Merge adds the counts of another matrix of the same classes.
-func (m *Confusion) Merge(o *Confusion) {
-	if m.C != o.C {
-		panic("metrics: Confusion.Merge: the matrices differ in classes")
-	}
-	for i, n := range o.N {
-		m.N[i] += n
-	}
-}
-
 // sums returns for each class how often it was right, was true, was guessed; and the total.
 func (m *Confusion) sums() (right, truth, guess []int64, total int64) {
 	right, truth, guess = make([]int64, m.C), make([]int64, m.C), make([]int64, m.C)
@@ -109,10 +99,6 @@ func (m *Confusion) MeanIoU() float64 {
 func (m *Confusion) MeanDice() float64 {
 	return m.mean(func(f ClassFigures) float64 { return f.F1 })
 }
-
-// MacroF1 is the mean of F1 over the classes that occur in the truth or the guesses: MeanDice by its name in
-// classification.
-func (m *Confusion) MacroF1() float64 { return m.MeanDice() }
 
 // MeanRecall is the mean of the recall of the classes that occur in the truth: the balanced accuracy (Brodersen et al.,
 // 2010), which frequent classes do not dominate.

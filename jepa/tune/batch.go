@@ -28,7 +28,7 @@ type feeder struct {
 	x     *Examples
 	pool  *parallel.Pool
 	aug   []*data.Augmenter      // [worker]
-	pre   []*pixels.Preprocessor // [worker] of pictures to classify as they are: what embedding does
+	pre   []*pixels.Preprocessor // [worker] of pictures to classify as they are: as embedding, but from what the set keeps of large ones
 	order []int                  // of an epoch
 	epoch int                    // that order is of; -1: none
 	batch batch
