@@ -531,6 +531,7 @@ func TestDecodePlan(t *testing.T) {
 		{64 << 10, 4, 0, 4, 256 << 20},
 		{600, 4, 0, 2, 131 << 20}, // two share half of 7/8 of 600 MiB
 		{200, 4, 0, 1, 84 << 20},
+		{200, 4, 50, 1, 84 << 20},       // that is less than usual
 		{200, 4, 100, 1, 1_600_000_000}, // the person insists
 		{64 << 10, 4, 100, 4, 1_600_000_000},
 		{0, 2, 0, 2, 256 << 20}, // unknown

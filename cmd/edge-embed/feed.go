@@ -155,14 +155,15 @@ func (s *slot) decode(in input, lim pixels.Limits) error {
 const (
 	decodeBytes     = 256 << 20
 	leastBytes      = 128 << 20
+	usualMegapixels = 64 // the limit of package pixels
 	bytesPerPixel   = 16 // of the costliest kind that is common: a 16-bit PNG with its RGB copy takes 11
-	shareOfMemory   = 2  // decoding gets one half,
-	shareOfDrawing  = 8  // or less: what is drawn on is there several times, as pixels, canvas and mask
+	shareOfMemory   = 2 // decoding gets one half,
+	shareOfDrawing  = 8 // or less: what is drawn on is there several times, as pixels, canvas and mask
 	smallestMachine = 64 << 20
 )
 
 // decodePlan says how many pictures to decode at a time and how large each may be, so that all of them fit into half of
-// the memory that the machine has to spare (0: unknown). A limit that the person gave stands as it is.
+// the memory that the machine has to spare (0: unknown). A limit above the usual one stands as it is: the person insists.
 func (o *options) decodePlan(p device.Profile, workers int) (decoders int, lim pixels.Limits) {
 	lim = pixels.Limits{MaxPixels: int64(o.megapixels * 1e6), MaxBytes: decodeBytes}
 	share := int64(shareOfMemory)
@@ -174,7 +175,7 @@ func (o *options) decodePlan(p device.Profile, workers int) (decoders int, lim p
 		budget = int64(workers) * decodeBytes * share
 	}
 	budget = max(budget/share, smallestMachine)
-	if o.megapixels > 0 {
+	if o.megapixels > usualMegapixels {
 		lim.MaxBytes = max(lim.MaxBytes, lim.MaxPixels*bytesPerPixel)
 		return int(min(max(budget/lim.MaxBytes, 1), int64(workers))), lim
 	}

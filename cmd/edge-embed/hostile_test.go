@@ -25,13 +25,19 @@ import (
 // TestMain makes the test binary the program itself when a test starts it as a child.
 func TestMain(m *testing.M) {
 	if os.Getenv("EDGE_EMBED_CHILD") != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		code := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		if name := os.Getenv("EDGE_EMBED_PEAK"); name != "" {
+			status, _ := os.ReadFile("/proc/self/status")
+			_, rest, _ := strings.Cut(string(status), "VmHWM:")
+			os.WriteFile(name, []byte(rest), 0o600)
+		}
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
 
-// executeChild is execute as a process of its own, which it returns too.
-func executeChild(t *testing.T, args ...string) (result, *os.ProcessState) {
+// executeChild is execute as a process of its own.
+func executeChild(t *testing.T, args ...string) result {
 	t.Helper()
 	c := exec.Command(os.Args[0], args...)
 	c.Env = append(os.Environ(), "EDGE_EMBED_CHILD=1")
@@ -40,7 +46,7 @@ func executeChild(t *testing.T, args ...string) (result, *os.ProcessState) {
 	if failed := c.Run(); failed != nil {
 		require.IsType(t, &exec.ExitError{}, failed)
 	}
-	return result{c.ProcessState.ExitCode(), out.String(), err.String()}, c.ProcessState
+	return result{c.ProcessState.ExitCode(), out.String(), err.String()}
 }
 
 // hostileDir holds images and models, and an index.json in each or beside them: testdata's selection, or another one that

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"edgejepa/internal/cli"
 	"edgejepa/internal/durable"
+	"edgejepa/vit/pixels"
 )
 
 // A run keeps the list of the pictures that it began with, because folders change: a camera adds to its own every night, and
@@ -60,15 +62,18 @@ func formatList(w io.Writer, paths, roots []string) error {
 	return nil
 }
 
+// mostEntry bounds an entry of a list: no system has longer paths.
+const mostEntry = 64 << 10
+
 // parseList reads what formatList writes, nil if it is something else.
 func parseList(from io.Reader, roots []string) (paths []string) {
-	r := bufio.NewReader(from)
+	r := bufio.NewReaderSize(from, mostEntry)
 	for {
-		entry, err := r.ReadString(0)
-		if err == io.EOF && entry == "" {
+		entry, err := r.ReadSlice(0)
+		if err == io.EOF && len(entry) == 0 {
 			return paths
 		}
-		number, rest, _ := strings.Cut(strings.TrimSuffix(entry, "\x00"), ":")
+		number, rest, _ := strings.Cut(strings.TrimSuffix(string(entry), "\x00"), ":")
 		root, badNumber := strconv.Atoi(number)
 		if err != nil || badNumber != nil || root < 0 || root >= len(roots) {
 			return nil
@@ -84,7 +89,7 @@ func parseList(from io.Reader, roots []string) (paths []string) {
 // readList returns the pictures of a run below roots, which may have moved since: a few are looked for. It returns
 // nil where the run has no list that its configuration agrees with.
 func readList(dir string, roots []string, rc runConfig) ([]string, error) {
-	f, err := os.Open(filepath.Join(dir, listFile))
+	f, err := pixels.Open(filepath.Join(dir, listFile), math.MaxInt64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -2,17 +2,8 @@ package main
 
 import (
 	"fmt"
-	"image"
-	_ "image/gif" // formats for image.DecodeConfig
-	_ "image/jpeg"
-	_ "image/png"
 	"math"
-	"os"
 	"runtime/debug"
-
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
 
 	"edgejepa/internal/cli"
 	"edgejepa/jepa"
@@ -135,26 +126,17 @@ func decodeBytes(paths []string, size int, limits pixels.Limits) (most int64, av
 
 // headerBytes is what the header of a picture says that decoding takes, and its pixels. A JPEG is decoded at a half, a
 // quarter or an eighth as long as that leaves data.MinSide.
-func headerBytes(path string, size int) (bytes, pixels int64, err error) {
-	f, err := os.Open(path)
+func headerBytes(path string, size int) (bytes, count int64, err error) {
+	info, err := pixels.ReadInfo(path)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	c, format, err := image.DecodeConfig(f)
-	if err != nil {
-		return 0, 0, err
-	}
-	w, h := int64(c.Width), int64(c.Height)
-	pixels = w * h
-	for n := 0; n < 3 && format == "jpeg" && min(w, h)/2 >= int64(data.MinSide(size)); n++ {
+	w, h := int64(info.W), int64(info.H)
+	count = w * h
+	for n := 0; n < 3 && info.Format == pixels.JPEG && min(w, h)/2 >= int64(data.MinSide(size)); n++ {
 		w, h = w/2, h/2
 	}
-	return info.Size() + decodedBytes*w*h, pixels, nil
+	return info.Bytes + decodedBytes*w*h, count, nil
 }
 
 // hold makes the garbage collector keep to the plan. A step allocates nothing: only decoded pictures become garbage, and

@@ -273,6 +273,9 @@ func (f *pretrainFlags) storedConfig() (*runConfig, error) {
 		}
 	}
 	for _, name := range runFiles {
+		if name == listFile { // alone, it is of a start that was cut off
+			continue
+		}
 		if _, err := os.Stat(filepath.Join(f.out, name)); err == nil && !f.force && !f.dryRun {
 			return nil, cli.Usagef("%s holds a run already (%s): --resume goes on with it, --force overwrites it", f.out, name)
 		}

@@ -43,8 +43,9 @@ type training struct {
 	pace     *device.Pace
 	notify   *sdnotify.Notifier // nil outside of systemd
 	lines    *durable.Lines
-	judge    *judge    // nil without --eval
-	report   *reporter // nil without a report
+	judge    *judge        // nil without --eval
+	judging  time.Duration // that an evaluation may take
+	report   *reporter     // nil without a report
 	plan     *plan
 	every    time.Duration
 	deadline time.Time // zero: none
@@ -138,7 +139,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		return err
 	}
 	p.describe(progress, time.Duration(f.maxTime), f.dryRun)
-	p.describeWrites(progress, time.Duration(f.checkpointEvery), f.eval != "", f.report)
+	p.describeWrites(progress, time.Duration(f.checkpointEvery), p.evals(f.eval, f.evalEvery), f.report)
 	if f.dryRun {
 		return nil
 	}
@@ -150,7 +151,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 			progress.Warnf("%v", err)
 		}
 	}
-	if err := os.MkdirAll(f.out, 0o755); err != nil {
+	if err := durable.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
 	lock, err := durable.LockDir(f.out)
@@ -186,7 +187,7 @@ func pretrain(ctx context.Context, io streams, f *pretrainFlags, flags *pflag.Fl
 		if t.judge, err = newJudge(ctx, f.eval, f.evalEvery, pool, p.limits, tr.Context, p.config.Run.Seed, func(err error) { progress.Warnf("skipping %v", err) }); err != nil {
 			return err
 		}
-		evals = (defaultEvals + 2) * time.Since(begun)
+		evals, t.judging = (defaultEvals+2)*time.Since(begun), 4*time.Since(begun)
 	}
 	if p.timed {
 		steps, err := t.measureSteps(ctx, p, begin, time.Duration(f.maxTime), evals)
@@ -256,11 +257,11 @@ func (t *training) begin(p *plan) error {
 		if err := t.clean(); err != nil {
 			return err
 		}
-		write := func(w io.Writer) error { return writeJSON(w, t.config) } // first: it makes the folder a run
-		if err := durable.WriteFile(filepath.Join(t.dir, configFile), 0o644, write); err != nil {
+		if err := writeList(t.dir, p.set.Paths(), p.roots); err != nil {
 			return err
 		}
-		if err := writeList(t.dir, p.set.Paths(), p.roots); err != nil {
+		write := func(w io.Writer) error { return writeJSON(w, t.config) } // last: it makes the folder a run, which has a list
+		if err := durable.WriteFile(filepath.Join(t.dir, configFile), 0o644, write); err != nil {
 			return err
 		}
 	}
@@ -366,7 +367,7 @@ func (t *training) loop(ctx context.Context) error {
 		now := time.Now()
 		saving := now.Sub(t.saved) >= t.every && t.trainer.Unsound == 0
 		if last || eval || saving || st.Step == 1 || now.Sub(t.logged) >= logEvery {
-			done := t.notify.Patient(patience)
+			done := t.notify.Patient(max(patience, t.judging))
 			due := t.report != nil && !last && t.report.due(now)
 			switch {
 			case due:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,26 +21,31 @@ import (
 	"edgejepa/jepa"
 )
 
-// manager is a socket like systemd's. The function returns the messages that have arrived since it was last called.
+// manager is a socket like systemd's. The function returns the messages that were sent since it was last called: one of its
+// own follows them, for a socket keeps their order.
 func manager(t *testing.T) (messages func() []string) {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "notify")
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	name := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
+	c, err := net.ListenUnixgram("unixgram", name)
 	if err != nil && runtime.GOOS == "windows" {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	t.Setenv("NOTIFY_SOCKET", name)
+	last, err := net.DialUnix("unixgram", nil, name)
+	require.NoError(t, err)
+	t.Cleanup(func() { last.Close() })
+	t.Setenv("NOTIFY_SOCKET", name.Name)
 	return func() (all []string) {
+		go last.Write([]byte("END")) // waits where the socket's queue is full
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 		buf := make([]byte, 4096)
 		for {
-			require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
 			n, err := c.Read(buf)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
+			require.NoError(t, err)
+			if string(buf[:n]) == "END" {
 				return all
 			}
-			require.NoError(t, err)
 			all = append(all, string(buf[:n]))
 		}
 	}
@@ -212,6 +216,9 @@ func TestUnitIsSound(t *testing.T) {
 		require.NotContains(t, line, "edge-train.service")
 	}
 	b, err = exec.Command(program, "security", "--offline=yes", "--no-pager", "--threshold=15", path).CombinedOutput()
+	if strings.Contains(string(b), "unrecognized option") {
+		t.Skip("systemd before 250 cannot judge a file")
+	}
 	require.NoError(t, err, string(b))
 }
 

@@ -71,7 +71,7 @@ func runTune(ctx context.Context, io streams, f *tuneFlags) error {
 			progress.Warnf("%v", err)
 		}
 	}
-	if err := os.MkdirAll(f.out, 0o755); err != nil {
+	if err := durable.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
 	lock, err := durable.LockDir(f.out)

@@ -33,7 +33,7 @@ const (
 )
 
 // runFiles are all of them.
-var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), encoderFile, bestFile, rollbackFile, reportFile, listFile}
+var runFiles = []string{configFile, metricsFile, checkpointFile, durable.PrevName(checkpointFile), durable.DamagedName(checkpointFile), encoderFile, bestFile, rollbackFile, reportFile, listFile}
 
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")

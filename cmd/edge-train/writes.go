@@ -32,25 +32,32 @@ func (p *plan) dailyWrites(every time.Duration, eval, report bool) int64 {
 	return int64(bytes)
 }
 
-// runWrites is how many bytes the whole run writes at most beside the daily ones.
-func (p *plan) runWrites(eval bool) int64 {
-	checkpoint, encoders := p.config.Run.FileBytes()
-	bytes := (rollbackParts - 1) * checkpoint
-	if eval {
-		bytes += defaultEvals * encoders
+// evals is how many evaluations a run has, so many steps apart; 0 without --eval.
+func (p *plan) evals(labelled string, every int) int {
+	switch {
+	case labelled == "":
+		return 0
+	case every > 0:
+		return (p.config.Run.Steps + every - 1) / every
 	}
-	return bytes
+	return defaultEvals
+}
+
+// runWrites is how many bytes the whole run writes at most beside the daily ones.
+func (p *plan) runWrites(evals int) int64 {
+	checkpoint, encoders := p.config.Run.FileBytes()
+	return (rollbackParts-1)*checkpoint + int64(evals)*(encoders+lineBytes)
 }
 
 // describeWrites says what the run will write.
-func (p *plan) describeWrites(out *cli.Progress, every time.Duration, eval, report bool) {
+func (p *plan) describeWrites(out *cli.Progress, every time.Duration, evals int, report bool) {
 	checkpoint, _ := p.config.Run.FileBytes()
 	if every < shortest {
 		out.Infof("writes: a checkpoint of %s up to every step, which wears a memory card: raise --checkpoint-every", cli.Bytes(checkpoint))
 		return
 	}
 	out.Infof("writes: at most %s a day with a checkpoint of %s every %s, and %s in the whole run to go back to and for evaluations",
-		cli.Bytes(p.dailyWrites(every, eval, report)), cli.Bytes(checkpoint), cli.Span(every), cli.Bytes(p.runWrites(eval)))
+		cli.Bytes(p.dailyWrites(every, evals > 0, report)), cli.Bytes(checkpoint), cli.Span(every), cli.Bytes(p.runWrites(evals)))
 }
 
 // writesText says what was written in a time, and how much a day that would be if it was long enough to say.

@@ -63,6 +63,8 @@ func TestDailyWrites(t *testing.T) {
 	require.Equal(t, "writes: at most "+cli.Bytes(daily)+" a day with a checkpoint of "+cli.Bytes(checkpoint)+" every 20m00s, and "+
 		cli.Bytes(9*checkpoint)+" in the whole run to go back to and for evaluations", text)
 	require.Contains(t, says("--report=false", "--checkpoint-every", "20m", "--eval", pictures), cli.Bytes(72*checkpoint+8640*lineBytes)+" a day")
+	require.Contains(t, says("--report=false", "--eval", pictures), cli.Bytes(9*checkpoint+10*(encoders+lineBytes))+" in the whole run")
+	require.Contains(t, says("--report=false", "--eval", pictures, "--eval-every", "4"), cli.Bytes(9*checkpoint+8*(encoders+lineBytes))+" in the whole run", "30 steps")
 	require.Contains(t, says("--checkpoint-every", "1ms"), "every step")
 
 	// The reports of a day: when they are due, and no oftener.

@@ -14,6 +14,9 @@ import (
 // PrevName is the name of the checkpoint before name: checkpoint.prev.safetensors for checkpoint.safetensors.
 func PrevName(name string) string { return withWord(name, "prev") }
 
+// DamagedName is what Recover renames a checkpoint to that is not complete.
+func DamagedName(name string) string { return withWord(name, "damaged") }
+
 func withWord(name, word string) string {
 	ext := filepath.Ext(name)
 	return strings.TrimSuffix(name, ext) + "." + word + ext
@@ -81,7 +84,7 @@ func Recover(dir, name string, validate func(path string) error) (path string, r
 	if err != nil || len(refused) == 0 {
 		return path, refused, err
 	}
-	if err := system.Rename(filepath.Join(dir, name), filepath.Join(dir, withWord(name, "damaged"))); err != nil {
+	if err := system.Rename(filepath.Join(dir, name), filepath.Join(dir, DamagedName(name))); err != nil {
 		return "", refused, err
 	}
 	return path, refused, system.SyncDir(dir)

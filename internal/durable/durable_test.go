@@ -186,3 +186,16 @@ func TestWritten(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.Equal(t, before+12, durable.Written(), "a line end as well")
 }
+
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b", "c")
+	require.NoError(t, durable.MkdirAll(path, 0o755))
+	require.NoError(t, durable.MkdirAll(path, 0o755))
+	require.DirExists(t, path)
+	t.Chdir(dir)
+	require.NoError(t, durable.MkdirAll("d", 0o755))
+	require.DirExists(t, filepath.Join(dir, "d"))
+	require.NoError(t, os.WriteFile("file", nil, 0o600))
+	require.Error(t, durable.MkdirAll(filepath.Join("file", "e"), 0o755))
+}

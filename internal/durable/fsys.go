@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // FS is what of a file system writing needs. Everything that this package writes goes through one, so that tests can put
@@ -52,6 +53,27 @@ func Remove(path string) error {
 
 // SyncDir makes what was removed from a folder stay removed.
 func SyncDir(path string) error { return system.SyncDir(path) }
+
+// MkdirAll makes a folder and those above it that are missing, and flushes the entries of all that it made: a flushed file
+// in a folder that is gone after a power cut is gone, too. Where the folder above may not be read its entries are not flushed.
+func MkdirAll(path string, perm fs.FileMode) error {
+	var made []string
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := os.MkdirAll(path, perm); err != nil {
+		return err
+	}
+	for _, dir := range made {
+		if err := (Disk{}).SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
 
 // Disk is the real file system.
 type Disk struct{}

@@ -218,7 +218,7 @@ func (l *Loader) collect(bytes int) {
 func (l *Loader) make(a *Augmenter, j job) int {
 	b := &j.slot.batch
 	index := b.Index[j.row]
-	img, err := l.set.readable(index)
+	img, err := l.set.readable(index, l.done)
 	if err != nil {
 		j.slot.mu.Lock()
 		j.slot.err = err

@@ -28,17 +28,27 @@ func (s *Set) Cache(bytes int64) { s.budget.Store(max(bytes, 0)) }
 // Picture returns picture i as crops are cut from it: decoded, and scaled down (bilinear, antialiased) if its shorter
 // side is over twice the image size. The pixels may be shared and must not be changed.
 func (s *Set) Picture(i int) (pixels.Image, error) {
+	img, err := s.picture(i, nil)
+	if err != nil && passing(err) {
+		s.lose(i, err)
+	}
+	return img, err
+}
+
+// picture is Picture, but for an error that may pass: that the picture is lost is for the caller to say. It gives up when
+// done is closed.
+func (s *Set) picture(i int, done <-chan struct{}) (pixels.Image, error) {
 	if img := s.kept[i].Load(); img == &unreadable {
 		return pixels.Image{}, &pixels.FileError{Path: s.paths[i], Err: errUnreadable}
 	} else if img != nil {
 		return *img, nil
 	}
-	img, err := s.load(s.paths[i])
+	img, err := s.load(s.paths[i], done)
 	if err != nil {
-		if s.kept[i].CompareAndSwap(nil, &unreadable) {
-			s.skip(err)
-		} else if img := s.kept[i].Load(); img != &unreadable { // another worker could read it
-			return *img, nil
+		if !passing(err) && err != errClosed && !s.lose(i, err) {
+			if img := s.kept[i].Load(); img != &unreadable { // another worker could read it
+				return *img, nil
+			}
 		}
 		return pixels.Image{}, err
 	}
@@ -47,16 +57,38 @@ func (s *Set) Picture(i int) (pixels.Image, error) {
 	return img, nil
 }
 
+// lose marks a picture as one that cannot be read, and reports it. It returns false if another worker was first to mark it or
+// to keep it.
+func (s *Set) lose(i int, err error) bool {
+	lost := s.kept[i].CompareAndSwap(nil, &unreadable)
+	if lost {
+		s.skip(err)
+	}
+	return lost
+}
+
 // load reads a picture. An error of the disk or the network, or of a process that has too much open, may pass: it is tried
 // again a few times, since what a run learns must not depend on that. Other errors are the picture's own.
-func (s *Set) load(path string) (img pixels.Image, err error) {
+func (s *Set) load(path string, done <-chan struct{}) (img pixels.Image, err error) {
 	for _, pause := range pauses {
 		if img, err = readPicture(path, s.options.Limits); err == nil || !passing(err) {
 			return img, err
 		}
-		time.Sleep(pause)
+		if !wait(pause, done) {
+			return img, errClosed
+		}
 	}
 	return readPicture(path, s.options.Limits)
+}
+
+// wait returns true after a pause, or false when done is closed.
+func wait(pause time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-done:
+		return false
+	}
 }
 
 // readPicture is pixels.Load; tests have one that fails.
@@ -64,6 +96,15 @@ var readPicture = pixels.Load
 
 // pauses are those between tries to read a picture.
 var pauses = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second}
+
+// When so many pictures in a row have errors that may pass, it is the disk that is gone, and not they: it is waited for, a
+// shorter time than the watchdog of edge-train.service, which is not fed meanwhile.
+const outage = 3
+
+var (
+	outageFor   = 5 * time.Minute
+	outagePause = 5 * time.Second // between two tries
+)
 
 // passing says whether an error may be another one, or none, when the picture is read again.
 func passing(err error) bool {
@@ -104,13 +145,48 @@ func (s *Set) keep(i int, img pixels.Image) {
 }
 
 // readable returns picture i, or the next one after it, in the order of the set and around its end, that can be read.
-// A picture that cannot be read is thus replaced by the same other one wherever and whenever it is met.
-func (s *Set) readable(i int) (pixels.Image, error) {
-	for n := range len(s.paths) {
+// A picture that cannot be read is thus replaced by the same other one wherever and whenever it is met. If the disk is gone
+// for longer than it is waited for, that is the error, and no picture is lost by it. It gives up when done is closed.
+func (s *Set) readable(i int, done <-chan struct{}) (pixels.Image, error) {
+	var lost []int // for errors that may pass, unless those after them have such errors as well
+	var errs []error
+	for n := 0; n < len(s.paths); n++ {
 		j := (i + n) % len(s.paths)
-		if img, err := s.Picture(j); err == nil {
+		img, err := s.picture(j, done)
+		switch {
+		case err == nil:
+			for k, l := range lost {
+				s.lose(l, errs[k])
+			}
 			return img, nil
+		case err == errClosed:
+			return img, err
+		case passing(err):
+			lost, errs = append(lost, j), append(errs, err)
+			if len(lost) < min(outage, len(s.paths)) {
+				continue
+			}
+			if err := s.waitFor(j, done); err != nil {
+				return img, err
+			}
+			n, lost, errs = -1, nil, nil // the disk is back: from the beginning
 		}
 	}
 	return pixels.Image{}, fmt.Errorf("none of the %d pictures can be read", len(s.paths))
+}
+
+// waitFor returns when picture i can be read, or has an error of its own.
+func (s *Set) waitFor(i int, done <-chan struct{}) error {
+	for begun := time.Now(); ; {
+		_, err := readPicture(s.paths[i], s.options.Limits)
+		if err == nil || !passing(err) {
+			return nil
+		}
+		if time.Since(begun) >= outageFor {
+			return fmt.Errorf("pictures cannot be read any more: %w", err)
+		}
+		if !wait(outagePause, done) {
+			return errClosed
+		}
+	}
 }

@@ -24,39 +24,52 @@ func (s Size) Stored() (w, h int) {
 // jpegHead is how much of a JPEG is read at first for its size: two segments of the greatest length and the frame header.
 const jpegHead = 192 << 10
 
+// Info is what is known of a picture that is not decoded.
+type Info struct {
+	Size
+	Format Format
+	Bytes  int64 // of the file
+}
+
 // ReadSize reads the size of a picture without decoding it. What Decode gives has this size. Errors are *FileError.
 func ReadSize(path string) (Size, error) {
-	f, info, err := openRegular(path)
+	info, err := ReadInfo(path)
+	return info.Size, err
+}
+
+// ReadInfo reads what ReadSize does, and more of it.
+func ReadInfo(path string) (Info, error) {
+	f, stat, err := openRegular(path)
 	if err != nil {
-		return Size{}, fileError(path, err)
+		return Info{}, fileError(path, err)
 	}
 	defer f.Close()
-	length := info.Size()
+	length := stat.Size()
 	head := make([]byte, min(length, jpegHead))
 	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return Size{}, fileError(path, err)
+		return Info{}, fileError(path, err)
 	}
 	head = head[:n]
 	format := formatOf(path, head[:min(n, SniffLen)])
 	if !format.Supported() {
-		return Size{}, fileError(path, unsupportedError(format, head[:min(n, SniffLen)]))
+		return Info{}, fileError(path, unsupportedError(format, head[:min(n, SniffLen)]))
 	}
 	if format == JPEG && int64(n) < length {
 		if s, err := sizeOf(format, head); err == nil {
-			return s, nil
+			return Info{s, format, length}, nil
 		}
 	}
 	if int64(n) < length { // of other formats, tags may be anywhere in the file
 		if head, err = readFile(path, defaultMaxFile); err != nil {
-			return Size{}, fileError(path, err)
+			return Info{}, fileError(path, err)
 		}
 	}
 	s, err := sizeOf(format, head)
 	if err != nil {
-		return Size{}, fileError(path, decodeError(format, err))
+		return Info{}, fileError(path, decodeError(format, err))
 	}
-	return s, nil
+	return Info{s, format, length}, nil
 }
 
 func sizeOf(f Format, data []byte) (s Size, err error) {
