@@ -143,7 +143,7 @@ func (o *options) effortFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.batch, "batch", 0, "`N` pictures through the encoder at a time; 0: by their size")
 	f.Float64Var(&o.megapixels, "max-megapixels", 0, "skip pictures above `N` million pixels; 0: 64, or less where memory is short")
 	f.StringVar(&o.onError, "on-error", "skip", "`skip|fail`: what to do about an unreadable picture")
-	f.BoolVar(&o.quiet, "quiet", false, "say nothing but warnings")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing but warnings")
 }
 
 // check finds what is wrong with the settings before anything is opened or written.
