@@ -157,8 +157,8 @@ const (
 	leastBytes      = 128 << 20
 	usualMegapixels = 64 // the limit of package pixels
 	bytesPerPixel   = 16 // of the costliest kind that is common: a 16-bit PNG with its RGB copy takes 11
-	shareOfMemory   = 2 // decoding gets one half,
-	shareOfDrawing  = 8 // or less: what is drawn on is there several times, as pixels, canvas and mask
+	shareOfMemory   = 2  // decoding gets one half,
+	shareOfDrawing  = 8  // or less: what is drawn on is there several times, as pixels, canvas and mask
 	smallestMachine = 64 << 20
 )
 
