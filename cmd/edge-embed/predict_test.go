@@ -8,6 +8,7 @@ import (
 	_ "image/jpeg"
 	"image/png"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,7 @@ func headFor(t testing.TB, task heads.Task, classes ...string) *heads.Head {
 			pix[i] = uint8(i * (3 + i/e.PixelLen()) >> 2)
 		}
 		quantised(t).NewPass(pool).Embed(x, pix, n)
-		h.Standardize(slices.Values([][]float32{x}))
+		h.Standardize(slices.Values([][]float32{x}), math.Inf(1))
 	}
 	h.Pack()
 	return h

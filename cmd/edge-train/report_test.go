@@ -64,6 +64,9 @@ func TestReportChangesNoBit(t *testing.T) {
 
 // Where memory is short there are curves only.
 func TestReportWithLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the collector works hard to keep a test's process within this little, for minutes on an emulated core")
+	}
 	pictures, out := drawn(t, 4), filepath.Join(t.TempDir(), "run")
 	code, _, stderr := command(t, micro(pictures, out, "--max-steps", "2", "--memory", "22MiB")...)
 	require.Zero(t, code, stderr)

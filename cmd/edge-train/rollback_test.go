@@ -42,6 +42,9 @@ func diverged(pictures, out string, more ...string) []string {
 
 // Runs that diverge end in equal bytes, however often they save and wherever they are stopped, among unsound steps too.
 func TestDivergenceIsRepeatable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nine runs, minutes on an emulated core: TestRollbackIsMissing has two of the kind")
+	}
 	pictures := drawn(t, 4)
 	dir := t.TempDir()
 	const from = rollbackLeast + 15

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"edgejepa/fp"
 	"edgejepa/vit"
@@ -27,7 +28,15 @@ type cache struct {
 func CacheBytes(c Config, n int) int64 { return 2 * int64(n) * int64(c.Head.InLen(c.Encoder)) }
 
 // standardize sets what the head standardises features by, from some of the examples, evenly spread over all.
+//
+// Means over a picture's tokens differ little between pictures, of an encoder that is hardly trained by some hundredths: made
+// to differ by 1, an encoder that learns beside the head would learn as many times too fast, and does not get anywhere. Its
+// means are centred only.
 func (t *Trainer) standardize(x *Examples) error {
+	gain := math.Inf(1)
+	if t.Config.Head.Pooled() && !t.Config.wholeFrozen() {
+		gain = 1
+	}
 	const most = 256 // pictures
 	f := newFeeder(t.still(), x, t.pool)
 	t.net.pass.SetDropPath(noDrop)
@@ -43,7 +52,7 @@ func (t *Trainer) standardize(x *Examples) error {
 				return
 			}
 		}
-	})
+	}, gain)
 	if read == 0 {
 		return fmt.Errorf("none of %d pictures to learn from can be read", n)
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -273,6 +274,21 @@ func TestFrozenStandsStill(t *testing.T) {
 	require.Equal(t, 0.75, r.rate(0, "blocks.1.mlp.fc1.weight"))
 	require.Equal(t, 1.0, r.rate(0, "norm.weight"))
 	require.Zero(t, r.rate(1, "features.weight"))
+}
+
+// Pooled features of an encoder that learns are not amplified; others are.
+func TestFeaturesAreNotAmplified(t *testing.T) {
+	x := examples(t, heads.Classify, drawn)
+	for kind, amplified := range map[heads.Kind][2]bool{heads.Linear: {true, false}, heads.Attentive: {true, true}} {
+		for learns, want := range amplified {
+			r := begin(t, config(heads.Classify, kind, x, learns == 0), x, 8, 2)
+			for _, p := range r.Head.Params.List {
+				if p.Name == "features.weight" {
+					require.Equal(t, want, slices.Max(p.Value) > 1, "%s, learns: %d", kind, learns)
+				}
+			}
+		}
+	}
 }
 
 // Some hundred steps are enough for these pictures, from random weights; an untrained head knows nothing.

@@ -88,9 +88,9 @@ func (h *Head) Init(seed uint64) {
 }
 
 // Standardize makes the head take features less their mean and over their deviation, so that rates do not depend on how an
-// encoder scales them. It is for the features of the encoder as it is when tuning begins, which come in pieces [rows, W]; how
-// they are cut makes no difference (Welford's running sums).
-func (h *Head) Standardize(pieces iter.Seq[[]float32]) {
+// encoder scales them; most bounds what that multiplies a feature by. It is for the features of the encoder as it is when tuning
+// begins, which come in pieces [rows, W]; how they are cut makes no difference (Welford's running sums).
+func (h *Head) Standardize(pieces iter.Seq[[]float32], most float64) {
 	w, rows := len(h.mean.Value), 0.0
 	mean, squares := make([]float64, w), make([]float64, w)
 	for x := range pieces {
@@ -107,7 +107,7 @@ func (h *Head) Standardize(pieces iter.Seq[[]float32]) {
 		h.mean.Value[j] = float32(mean[j])
 		h.scale.Value[j] = 1
 		if s := math.Sqrt(squares[j] / max(rows, 1)); s > 1e-6 {
-			h.scale.Value[j] = float32(1 / s)
+			h.scale.Value[j] = float32(min(1/s, most))
 		}
 	}
 }

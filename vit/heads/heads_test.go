@@ -61,7 +61,7 @@ func place(t *testing.T, c Config, batch int) (*Head, *Pass) {
 	for i, v := range normal(len(h.Params.Value), 7) {
 		h.Params.Value[i] += 0.2 * v
 	}
-	h.Standardize(slices.Values([][]float32{normal(4*c.Width(encoder()), 9)}))
+	h.Standardize(slices.Values([][]float32{normal(4*c.Width(encoder()), 9)}), math.Inf(1))
 	h.Pack()
 	return h, p
 }
