@@ -142,5 +142,6 @@ func FuzzHeadModel(f *testing.F) {
 	text := all["detect"].Config.JSON()
 	f.Add(strings.Replace(text, `"hidden":6`, `"hidden":2048`, 1), []byte(nil), []byte(nil))
 	f.Add(strings.Replace(text, `"taps":[0]`, `"taps":[]`, 1), []byte(nil), []byte(nil))
+	f.Add("{\"task\":\"c\x7f\"}", []byte(nil), []byte(nil)) // fuzzing found it: an error passed the DEL on
 	fuzzModel(f, b.Bytes(), vit.HeadKey)
 }

@@ -107,8 +107,12 @@ func (c Config) Validate(e vit.Config) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	least := 2
-	if c.Task == Detect {
+	switch c.Task { // what else is wrong depends on it
+	case Classify, Segment:
+	case Detect:
 		least = 1
+	default:
+		return fmt.Errorf("task is %.40q: it must be %s, %s or %s", c.Task, Classify, Segment, Detect)
 	}
 	if n := len(c.Classes); n < least || n > maxClasses || c.Task == Segment && n > 255 {
 		bad("%d classes: a head to %s has %d or more", n, c.Task, least)
@@ -122,17 +126,15 @@ func (c Config) Validate(e vit.Config) error {
 	switch c.Task {
 	case Classify:
 		if c.Kind != Linear && c.Kind != MLP && c.Kind != Attentive {
-			bad("kind is %q: it must be %s, %s or %s", c.Kind, Linear, MLP, Attentive)
+			bad("kind is %.40q: it must be %s, %s or %s", c.Kind, Linear, MLP, Attentive)
 		}
 		if len(c.Taps) > 0 || c.Pixels != 0 {
 			bad("a classifier has no taps and no sub-pixels")
 		}
 	case Segment, Detect:
 		if c.Kind != "" {
-			bad("kind %q is for classifiers", c.Kind)
+			bad("kind %.40q is for classifiers", c.Kind)
 		}
-	default:
-		bad("task is %q: it must be %s, %s or %s", c.Task, Classify, Segment, Detect)
 	}
 	if (c.Task == Segment) != (c.Pixels != 0) || c.Pixels < 0 || c.Pixels > 0 && e.PatchSize%c.Pixels != 0 {
 		bad("pixels is %d: to segment, it must divide the patch size %d", c.Pixels, e.PatchSize)
